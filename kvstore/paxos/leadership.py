@@ -1,0 +1,147 @@
+"""Phase 2 of one ballot and what only its leader knows: slots in flight, who accepted them, and who still follows.
+
+It asks two quorum questions and never counts peers itself: which slots are chosen, and since when a quorum has been
+heard (a leader that hears none for an election timeout must step down; a read waits for a round begun after it, L7).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kvstore.paxos.configurations import Configurations, is_quorum
+from kvstore.paxos.effects import ReadReady
+from kvstore.paxos.phase_one import PhaseOne
+from kvstore.paxos.types import Ballot, NodeId, Noop, ReadId, Slot, Value
+
+__all__ = ["InFlight", "Leadership", "Transferring"]
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A slot that this leader proposed and that is not decided here yet."""
+
+    value: Value
+    resend_at: float
+    resend_s: float
+    accepted_by: dict[NodeId, None] = field(default_factory=dict)
+    chosen: bool = False
+
+
+@dataclass(slots=True)
+class _WaitingRead:
+    read_id: ReadId
+    round: int
+    index: Slot
+
+
+@dataclass(slots=True)
+class Transferring:
+    """From the moment of the request this leader proposes nothing more; ``sent`` once its last slot is decided."""
+
+    target: NodeId
+    deadline: float
+    sent: bool = False
+
+
+class Leadership:
+    def __init__(self, node_id: NodeId, phase_one: PhaseOne, configurations: Configurations, *, now: float) -> None:
+        self._node_id = node_id
+        self._configurations = configurations
+        self.phase_one = phase_one
+        self.next_slot = phase_one.start_slot
+        self.in_flight: dict[Slot, InFlight] = {}
+        self.transferring: Transferring | None = None
+        self.read_round = 0
+        self.contact: dict[NodeId, float] = dict.fromkeys(phase_one.promised_by, now)
+        """For each node when the newest of our messages that it has answered was sent."""
+        self.follower_ends: dict[NodeId, Slot] = {}
+        """What each follower last said it has decided."""
+        self._answered_round: dict[NodeId, float] = {}
+        self._reads: list[_WaitingRead] = []
+
+    @property
+    def ballot(self) -> Ballot:
+        return self.phase_one.ballot
+
+    # Phase 2
+
+    def may_propose(self, slot: Slot) -> bool:
+        """Whether a quorum of the configuration that governs ``slot`` has promised this ballot."""
+        return is_quorum(self._configurations.at(slot), self.phase_one.promised_by)
+
+    def inherited(self) -> Value | None:
+        """What L4 demands in the next slot: an adopted value, a no-op in a gap below one, or nothing at all."""
+        self.next_slot = max(self.next_slot, self.phase_one.start_slot)
+        entry = self.phase_one.adopted.get(self.next_slot)
+        if entry is not None:
+            return entry.value
+        return Noop() if self.next_slot < self.phase_one.end_slot else None
+
+    def propose(self, value: Value, *, now: float, resend_s: float) -> Slot:
+        """Assigns ``value`` to the next slot."""
+        slot = self.next_slot
+        assert slot not in self.in_flight
+        self.in_flight[slot] = InFlight(value, now + resend_s, resend_s)
+        self.phase_one.adopted.pop(slot, None)
+        self.next_slot = Slot(slot + 1)
+        return slot
+
+    def accepted(self, sender: NodeId, *, start: Slot, end: Slot) -> None:
+        """``sender`` has [start, end) durable at this ballot."""
+        if end - start > len(self.in_flight):
+            slots: Iterator[Slot] = (slot for slot in self.in_flight if start <= slot < end)
+        else:
+            slots = (Slot(slot) for slot in range(start, end))
+        for slot in slots:
+            flight = self.in_flight.get(slot)
+            if flight is None:
+                continue
+            flight.accepted_by[sender] = None
+            if not flight.chosen:
+                flight.chosen = is_quorum(self._configurations.at(slot), flight.accepted_by)
+
+    def due_for_resend(self, now: float) -> list[tuple[Slot, InFlight]]:
+        """Slots that waited too long for an answer; each waits twice as long the next time."""
+        due = [(slot, flight) for slot, flight in self.in_flight.items() if now >= flight.resend_at]
+        for _, flight in due:
+            flight.resend_s *= 2
+            flight.resend_at = now + flight.resend_s
+        return due
+
+    # Leadership and reads
+
+    def heard(self, sender: NodeId, *, sent_at: float, read_round: int, decided_end: Slot) -> None:
+        self.contact[sender] = max(self.contact.get(sender, sent_at), sent_at)
+        self._answered_round[sender] = max(self._answered_round.get(sender, 0), read_round)
+        self.follower_ends[sender] = decided_end
+
+    def quorum_heard_at(self, decided_end: Slot, *, now: float) -> float:
+        """The newest time at which a quorum (of every undecided configuration) was still reached."""
+        return self._configurations.quorum_floor(decided_end, self.contact | {self._node_id: now})
+
+    def add_read(self, read_id: ReadId, *, index: Slot) -> None:
+        """The read waits for the next round, which begins after it (L7)."""
+        self._reads.append(_WaitingRead(read_id, self.read_round + 1, max(index, self.phase_one.end_slot)))
+
+    @property
+    def has_unasked_reads(self) -> bool:
+        return bool(self._reads) and self._reads[-1].round > self.read_round
+
+    def take_confirmed_reads(self, decided_end: Slot) -> list[ReadReady]:
+        if not self._reads:
+            return []
+        answered = self._answered_round | {self._node_id: float(self.read_round)}
+        confirmed = self._configurations.quorum_floor(decided_end, answered)
+        ready = [ReadReady(read.read_id, read.index) for read in self._reads if read.round <= confirmed]
+        self._reads = [read for read in self._reads if read.round > confirmed]
+        return ready
+
+    def take_all_reads(self) -> list[ReadId]:
+        """The reads that a lost leadership leaves without an answer."""
+        reads = [read.read_id for read in self._reads]
+        self._reads = []
+        return reads
+
+    def successor(self, voters: tuple[NodeId, ...], *, now: float, heard_within_s: float) -> NodeId | None:
+        """Who could take over soonest: heard of lately, and with the most decided."""
+        fresh = [v for v in voters if v != self._node_id and now - self.contact.get(v, 0.0) <= heard_within_s]
+        return max(fresh, key=lambda v: (self.follower_ends.get(v, Slot(0)), -v), default=None)

@@ -12,7 +12,10 @@ class CatchUpState:
         """The highest ``decided_end`` that anyone has spoken of."""
         self._source: NodeId | None = None
         self.retry_at: float | None = None
-        """When the question that is out counts as lost; None while none is out."""
+        """When to ask again: the question that is out counts as lost, or nobody had an answer; None: at once."""
+        self._is_out = False
+        self._fruitless = 0
+        self._probes = 0
 
     def hear(self, source: NodeId, decided_end: Slot) -> None:
         if decided_end > self.known_end:
@@ -24,21 +27,42 @@ class CatchUpState:
         """Whom to ask now: None where nothing is lacking or a question is still out."""
         if decided_end >= self.known_end or not others:
             self.retry_at = None
+            self._is_out = False
             return None
         if self.retry_at is not None:
             if now < self.retry_at:
                 return None
-            self.turn_elsewhere(others)
+            if self._is_out:
+                self.turn_elsewhere(others)
         if self._source not in others:
             self._source = others[0]
         self.retry_at = now + self._retry_s
+        self._is_out = True
         return self._source
 
     def answered(self, *, useful: bool, others: tuple[NodeId, ...]) -> None:
-        """An answer came: the next question may go out at once, to someone else if this one did not help."""
-        self.retry_at = None
-        if not useful:
-            self.turn_elsewhere(others)
+        """An answer came. The next question may go out at once, to someone else if this one did not help.
+
+        Once nobody could help, it waits until ``retry_at``: two nodes that know nothing new would otherwise answer
+        each other as fast as the network goes.
+        """
+        was_out, self._is_out = self._is_out, False
+        if useful:
+            self._fruitless = 0
+            self.retry_at = None
+        if useful or not was_out:
+            return
+        self.turn_elsewhere(others)
+        self._fruitless += 1
+        if self._fruitless < len(others):
+            self.retry_at = None
+        else:
+            self._fruitless = 0
+
+    def probe(self, others: tuple[NodeId, ...]) -> NodeId | None:
+        """Whom to ask though nothing is known to be lacking: somebody else each time."""
+        self._probes += 1
+        return others[self._probes % len(others)] if others else None
 
     def turn_elsewhere(self, others: tuple[NodeId, ...]) -> None:
         if self._source in others:

@@ -74,7 +74,7 @@ class Paxos:
         self._acceptor = Acceptor(
             self._gate,
             promised=recovered.promised,
-            accepted=recovered.accepted,
+            accepted={slot: known for slot, known in recovered.accepted.items() if slot >= recovered.decided_end},
             first_slot=recovered.first_slot,
         )
         self._learner = Learner(config, recovered, self._acceptor, self._on_slot_decided)
@@ -212,7 +212,7 @@ class Paxos:
             deadlines += [flight.resend_at for flight in self._leadership.in_flight.values()]
             if self._leadership.transferring:
                 deadlines.append(self._leadership.transferring.deadline)
-        elif self._is_voter:
+        else:
             deadlines += [self._election.deadline, self._prepare_resend_at]
         soonest = min(deadlines)
         return None if soonest == float("inf") else soonest
@@ -293,7 +293,7 @@ class Paxos:
             case Decided():
                 self._on_decided(sender, message)
             case SnapshotOffer():
-                self._catch_up.answered(useful=False, others=self._others)
+                self._catch_up.answered(useful=False, others=self._sources)
             case Transfer():
                 self._on_transfer(message)
             case _:
@@ -308,16 +308,29 @@ class Paxos:
             self._propose_inherited()
             if not self._outbox.to_self:
                 break
+        self._learner.decide_learned()
+        self._answer_reads()
         self._hand_over()
-        source = self._catch_up.ask(decided_end=self._decided_end, others=self._others, now=self._now)
+        learned_end = self._learner.learned_end
+        source = self._catch_up.ask(decided_end=learned_end, others=self._sources, now=self._now)
         if source is not None:
-            self._outbox.send(source, CatchUp(self._decided_end))
+            self._outbox.send(source, CatchUp(learned_end))
 
     # Elections
 
     def _tick_follower(self) -> None:
-        if self._now < self._election.deadline or not self._is_voter:
+        if self._now < self._election.deadline:
             return
+        if self._is_voter:
+            self._doubt_leader()
+            return
+        # It hears no leader and may not stand; it may be a voter without having learned it yet.
+        self._election.wait_full(self._now)
+        source = self._catch_up.probe(self._sources)
+        if source is not None:
+            self._outbox.send(source, CatchUp(self._learner.learned_end))
+
+    def _doubt_leader(self) -> None:
         self._set_leader(None, self._leader_ballot)
         suspicion = self._election.begin_suspicion(self._me, self._now)
         for voter in self._configurations.voters(self._decided_end):
@@ -326,8 +339,9 @@ class Paxos:
         self._stand_if_doubted()
 
     def _on_suspect(self, sender: NodeId, message: Suspect) -> None:
+        # Who asks does not lead, not even if it did a moment ago.
         hears_leader = self._leadership is not None or (
-            self._leader is not None and self._election.hears_leader(self._now)
+            self._leader not in (None, sender) and self._election.hears_leader(self._now)
         )
         if not hears_leader:
             self._election.answered_doubt(self._now)
@@ -353,7 +367,8 @@ class Paxos:
     def _stand(self) -> None:
         """Raises a new round. Its Prepare leaves once our own promise is durable (L2, L3)."""
         self._election.end_suspicion()
-        ballot = Ballot(max(self._acceptor.promised.round, self._highest_seen.round) + 1, self._me)
+        highest = max(self._acceptor.promised, self._highest_seen)
+        ballot = Ballot(highest.round + 1, self._me)
         self._highest_seen = ballot
         self._candidacy = PhaseOne(ballot, self._decided_end)
         self._set_leader(None, ballot)
@@ -368,7 +383,8 @@ class Paxos:
         assert self._candidacy is not None
         if self._now >= self._election.deadline:
             self._resign()
-            self._tick_follower()
+            if self._is_voter:
+                self._doubt_leader()
         else:
             self._resend_prepares(self._candidacy, self._configurations.undecided(self._decided_end))
 
@@ -390,6 +406,7 @@ class Paxos:
             if sender != self._me:
                 self._yield_to(message.ballot)
                 self._set_leader(None, message.ballot)
+                self._election.end_suspicion()
                 self._election.wait_full(self._now)
             self._acceptor.prepare(message.ballot)
         entries, next_slot = self._acceptor.page(
@@ -423,7 +440,9 @@ class Paxos:
 
     def _lead(self, phase_one: PhaseOne) -> None:
         self._candidacy = None
-        self._leadership = Leadership(self._me, phase_one, self._configurations, now=self._now)
+        self._leadership = Leadership(
+            self._me, phase_one, self._configurations, decided_end=self._decided_end, now=self._now
+        )
         self._set_leader(self._me, phase_one.ballot)
         self._prepare_resend_at = float("inf")
         self._heartbeat_at = self._now
@@ -457,13 +476,15 @@ class Paxos:
     def _follow(self, ballot: Ballot) -> None:
         """A message that only the leader of ``ballot`` sends, and our promise does not forbid."""
         self._yield_to(ballot)
-        if ballot >= self._leader_ballot:
+        # A leader that outranks it, but was never promised anything here, may be gone and its ballot with it.
+        if ballot >= self._leader_ballot or not self._election.hears_leader(self._now):
             self._set_leader(ballot.node_id, ballot)
             self._election.heard_leader(self._now)
 
     def _set_leader(self, leader: NodeId | None, ballot: Ballot) -> None:
         self._leader = leader
-        self._leader_ballot = max(self._leader_ballot, ballot)
+        self._leader_ballot = ballot
+        self._highest_seen = max(self._highest_seen, ballot)
 
     # Leading
 
@@ -472,24 +493,20 @@ class Paxos:
         assert leadership is not None
         heard_at = leadership.quorum_heard_at(self._decided_end, now=self._now)
         handover_failed = leadership.transferring and self._now >= leadership.transferring.deadline
-        if self._now - heard_at >= self._config.election_timeout_s or handover_failed:
+        # Who reported slots that we may not propose (L4) may be gone: another phase 1 asks those who are there.
+        stalled = (
+            self._decided_end < leadership.phase_one.start_slot
+            and self._now - leadership.advanced_at >= 2 * self._config.election_timeout_s
+        )
+        if self._now - heard_at >= self._config.election_timeout_s or handover_failed or stalled:
             self._resign()
             return
-        for slot, flight in leadership.due_for_resend(self._now):
+        for slot, flight in leadership.due_for_resend(self._now, wait_max_s=self._config.election_timeout_s):
             accept = Accept(leadership.ballot, slot, flight.value, self._decided_end)
             for member in self._configurations.at(slot).members:
                 if member != self._me and member not in flight.accepted_by:
                     self._outbox.send(member, accept)
-        self._resend_prepares(leadership.phase_one, self._unprepared_configurations(leadership))
-
-    def _unprepared_configurations(self, leadership: Leadership) -> tuple[Configuration, ...]:
-        """Configurations whose voters must promise before their slots may be proposed."""
-        promised_by = leadership.phase_one.promised_by
-        return tuple(
-            c
-            for c in self._configurations.undecided(self._decided_end)
-            if sum(voter in promised_by for voter in c.voters) < c.quorum_size
-        )
+        self._resend_prepares(leadership.phase_one, leadership.unprepared(self._decided_end))
 
     def _propose(self, value: Value, now: float) -> ProposalId:
         self._advance(now)
@@ -559,7 +576,11 @@ class Paxos:
         self._heartbeat_at = self._now + self._config.heartbeat_s
         self._announced_end = self._decided_end
         self._announce_at = float("inf")
-        self._reads_ready += leadership.take_confirmed_reads(self._decided_end)
+        self._answer_reads()
+
+    def _answer_reads(self) -> None:
+        if self._leadership is not None:
+            self._reads_ready += self._leadership.take_confirmed_reads(self._decided_end)
 
     def _on_heartbeat_reply(self, sender: NodeId, message: HeartbeatReply) -> None:
         self._catch_up.hear(sender, message.decided_end)
@@ -569,7 +590,6 @@ class Paxos:
         leadership.heard(
             sender, sent_at=message.sent_at, read_round=message.read_round, decided_end=message.decided_end
         )
-        self._reads_ready += leadership.take_confirmed_reads(self._decided_end)
 
     def _on_accepted(self, sender: NodeId, message: Accepted) -> None:
         if self._leadership is not None and message.ballot == self._leadership.ballot:
@@ -585,8 +605,13 @@ class Paxos:
             self._follow(message.ballot)
         if message.slot < self._acceptor.first_slot:
             return  # only the state has it (L4); the leader learns that from our Promise
-        if message.slot < self._decided_end + self._config.cached_slots_max:
-            self._acceptor.accept(message.ballot, message.slot, message.value)
+        # A ballot that our promise allows may still be an old one, with a value that lost: what is decided stays.
+        is_near = message.slot < self._decided_end + self._config.cached_slots_max
+        if (
+            is_near
+            and not self._learner.refutes(message.slot, message.value)
+            and self._acceptor.accept(message.ballot, message.slot, message.value)
+        ):
             self._outbox.send_when_durable(sender, Accepted(message.ballot, message.slot, Slot(message.slot + 1)))
         self._take_decided_end(sender, message.ballot, message.decided_end)
 
@@ -612,18 +637,17 @@ class Paxos:
             return
         before = self._decided_end
         while (flight := leadership.in_flight.get(self._decided_end)) is not None and flight.chosen:
-            self._learner.decide(flight.value)
+            if not self._learner.decide_chosen(flight.value, ballot=leadership.ballot):
+                break
         if self._decided_end > before:
-            self._learner.decide_learned()
             self._announce_at = min(self._announce_at, self._now + self._config.announce_delay_s)
 
     def _on_slot_decided(self, slot: Slot, value: Value) -> None:
+        if self._leadership is not None and self._leadership.is_contradicted(slot, value):
+            self._resign()
         if self._leadership is not None:
-            flight = self._leadership.in_flight.pop(slot, None)
-            assert flight is None or flight.value == value, (
-                f"slot {slot}: another value is chosen than we proposed (L5)"
-            )
-        if isinstance(value, Configuration):
+            self._leadership.decided(slot, value, now=self._now)
+        if isinstance(value, Configuration) and self._role is not Role.FOLLOWER:
             self._prepare_resend_at = self._now
 
     def _on_catch_up(self, sender: NodeId, message: CatchUp) -> None:
@@ -636,7 +660,7 @@ class Paxos:
     def _on_decided(self, sender: NodeId, message: Decided) -> None:
         self._catch_up.hear(sender, message.decided_end)
         useful = self._learner.learn(message.entries)
-        self._catch_up.answered(useful=useful, others=self._others)
+        self._catch_up.answered(useful=useful, others=self._sources)
 
     # Small questions
 
@@ -667,6 +691,14 @@ class Paxos:
     @property
     def _others(self) -> tuple[NodeId, ...]:
         return tuple(m for m in self._configurations.members(self._decided_end) if m != self._me)
+
+    @property
+    def _sources(self) -> tuple[NodeId, ...]:
+        """Whom to ask for decided slots: also a leader from a configuration that this node has yet to learn."""
+        others = self._others
+        if self._leader is None or self._leader == self._me or self._leader in others:
+            return others
+        return (self._leader, *others)
 
     def _leadership_change(self) -> LeadershipChanged | None:
         current = (self._leader, self._role, self._ballot)

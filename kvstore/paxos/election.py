@@ -21,6 +21,7 @@ class Election:
         self.suspicion = 0
         self.doubters: dict[NodeId, None] | None = None
         """Who answered the running suspicion that it hears no leader; None while no suspicion runs."""
+        self._yielded = False
         self.deadline = now
         self.wait_full(now)
 
@@ -29,6 +30,7 @@ class Election:
     def heard_leader(self, now: float) -> None:
         self._heard_at = now
         self.doubters = None
+        self._yielded = False
         self.wait_full(now)
 
     def lost_leader(self, now: float) -> None:
@@ -40,7 +42,13 @@ class Election:
         return now - self._heard_at < self._config.election_timeout_s
 
     def answered_doubt(self, now: float) -> None:
-        """Another node asks and we hear no leader either: leave it the time to win."""
+        """Another node asks and we hear no leader either: leave it the time to win.
+
+        Once, then it is our turn: the only node that reaches a quorum may be the one that all others keep asking.
+        """
+        if self._yielded:
+            return
+        self._yielded = True
         self.deadline = max(self.deadline, now + self._config.election_timeout_s * self._rng.uniform(0.5, 1.0))
 
     # When to act
@@ -62,6 +70,7 @@ class Election:
     def begin_suspicion(self, node_id: NodeId, now: float) -> int:
         """A new question to all; the answers of older ones no longer count."""
         self.suspicion += 1
+        self._yielded = False
         self.doubters = {node_id: None}
         self.deadline = now + self._config.election_timeout_s * self._rng.uniform(0.5, 1.0)
         return self.suspicion

@@ -31,10 +31,18 @@ class Gate:
             return
         self._promises.append((self._next_write_id, record.ballot))
 
+    @property
+    def horizon(self) -> WriteId:
+        """The write that carries the newest record so far."""
+        return self._next_write_id if self._records else WriteId(self._next_write_id - 1)
+
+    def is_durable(self, write_id: WriteId) -> bool:
+        return write_id <= self._persisted
+
     def send_when_durable(self, envelope: Envelope) -> Envelope | None:
         """The envelope itself where all that was recorded is durable already; else None, and it waits."""
-        horizon = self._next_write_id if self._records else WriteId(self._next_write_id - 1)
-        if horizon <= self._persisted:
+        horizon = self.horizon
+        if self.is_durable(horizon):
             return envelope
         if not self._extend_last_run(horizon, envelope):
             self._waiting.append((horizon, envelope))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from kvstore.paxos.configurations import Configurations, is_quorum
 from kvstore.paxos.effects import ReadReady
 from kvstore.paxos.phase_one import PhaseOne
-from kvstore.paxos.types import Ballot, NodeId, Noop, ReadId, Slot, Value
+from kvstore.paxos.types import Ballot, Configuration, NodeId, Noop, ReadId, Slot, Value
 
 __all__ = ["InFlight", "Leadership", "Transferring"]
 
@@ -43,11 +43,21 @@ class Transferring:
 
 
 class Leadership:
-    def __init__(self, node_id: NodeId, phase_one: PhaseOne, configurations: Configurations, *, now: float) -> None:
+    def __init__(
+        self,
+        node_id: NodeId,
+        phase_one: PhaseOne,
+        configurations: Configurations,
+        *,
+        decided_end: Slot,
+        now: float,
+    ) -> None:
         self._node_id = node_id
         self._configurations = configurations
         self.phase_one = phase_one
-        self.next_slot = phase_one.start_slot
+        self.next_slot = max(phase_one.start_slot, decided_end)
+        self.advanced_at = now
+        """When a slot was last decided here."""
         self.in_flight: dict[Slot, InFlight] = {}
         self.transferring: Transferring | None = None
         self.read_round = 0
@@ -68,6 +78,12 @@ class Leadership:
         """Whether a quorum of the configuration that governs ``slot`` has promised this ballot."""
         return is_quorum(self._configurations.at(slot), self.phase_one.promised_by)
 
+    def unprepared(self, decided_end: Slot) -> tuple[Configuration, ...]:
+        """Configurations whose voters must promise before their slots may be proposed."""
+        return tuple(
+            c for c in self._configurations.undecided(decided_end) if not is_quorum(c, self.phase_one.promised_by)
+        )
+
     def inherited(self) -> Value | None:
         """What L4 demands in the next slot: an adopted value, a no-op in a gap below one, or nothing at all."""
         self.next_slot = max(self.next_slot, self.phase_one.start_slot)
@@ -85,6 +101,33 @@ class Leadership:
         self.next_slot = Slot(slot + 1)
         return slot
 
+    def is_contradicted(self, slot: Slot, value: Value) -> bool:
+        """Whether ``value``, chosen in ``slot``, proves that a higher ballot rules.
+
+        What was chosen below this ballot, its phase 1 found (P2c). A value that it neither found nor proposed was
+        chosen above it: to lead on would be to claim slots as decided in which others accepted something else from
+        us (L5).
+        """
+        flight = self.in_flight.get(slot)
+        if flight is not None:
+            return flight.value != value
+        if slot < self.next_slot or slot < self.phase_one.start_slot or not self.may_propose(slot):
+            return False
+        entry = self.phase_one.adopted.get(slot)
+        if entry is not None:
+            return entry.value != value
+        return slot >= self.phase_one.end_slot or not isinstance(value, Noop)
+
+    def decided(self, slot: Slot, value: Value, *, now: float) -> None:
+        """``slot`` is decided: nothing is proposed in it any more. Who joins with it has the time to answer."""
+        self.in_flight.pop(slot, None)
+        self.phase_one.adopted.pop(slot, None)
+        self.next_slot = max(self.next_slot, Slot(slot + 1))
+        self.advanced_at = now
+        if isinstance(value, Configuration):
+            for member in value.members:
+                self.contact.setdefault(member, now)
+
     def accepted(self, sender: NodeId, *, start: Slot, end: Slot) -> None:
         """``sender`` has [start, end) durable at this ballot."""
         if end - start > len(self.in_flight):
@@ -99,11 +142,11 @@ class Leadership:
             if not flight.chosen:
                 flight.chosen = is_quorum(self._configurations.at(slot), flight.accepted_by)
 
-    def due_for_resend(self, now: float) -> list[tuple[Slot, InFlight]]:
-        """Slots that waited too long for an answer; each waits twice as long the next time."""
+    def due_for_resend(self, now: float, *, wait_max_s: float) -> list[tuple[Slot, InFlight]]:
+        """Slots that waited too long for an answer; each waits twice as long the next time, up to ``wait_max_s``."""
         due = [(slot, flight) for slot, flight in self.in_flight.items() if now >= flight.resend_at]
         for _, flight in due:
-            flight.resend_s *= 2
+            flight.resend_s = min(2 * flight.resend_s, wait_max_s)
             flight.resend_at = now + flight.resend_s
         return due
 
@@ -120,18 +163,24 @@ class Leadership:
 
     def add_read(self, read_id: ReadId, *, index: Slot) -> None:
         """The read waits for the next round, which begins after it (L7)."""
-        self._reads.append(_WaitingRead(read_id, self.read_round + 1, max(index, self.phase_one.end_slot)))
+        self._reads.append(_WaitingRead(read_id, self.read_round + 1, index))
 
     @property
     def has_unasked_reads(self) -> bool:
         return bool(self._reads) and self._reads[-1].round > self.read_round
 
     def take_confirmed_reads(self, decided_end: Slot) -> list[ReadReady]:
-        if not self._reads:
+        """None before all that phase 1 found is decided, for every configuration that it brought to light (L7).
+
+        Only then is it known whose quorum has to answer: a configuration found undecided may have governed slots that
+        were chosen without any node that this phase 1 asked first.
+        """
+        if not self._reads or decided_end < self.phase_one.end_slot or self.unprepared(decided_end):
             return []
         answered = self._answered_round | {self._node_id: float(self.read_round)}
         confirmed = self._configurations.quorum_floor(decided_end, answered)
-        ready = [ReadReady(read.read_id, read.index) for read in self._reads if read.round <= confirmed]
+        end = self.phase_one.end_slot
+        ready = [ReadReady(r.read_id, max(r.index, end)) for r in self._reads if r.round <= confirmed]
         self._reads = [read for read in self._reads if read.round > confirmed]
         return ready
 
@@ -143,5 +192,5 @@ class Leadership:
 
     def successor(self, voters: tuple[NodeId, ...], *, now: float, heard_within_s: float) -> NodeId | None:
         """Who could take over soonest: heard of lately, and with the most decided."""
-        fresh = [v for v in voters if v != self._node_id and now - self.contact.get(v, 0.0) <= heard_within_s]
+        fresh = [v for v in voters if v != self._node_id and now - self.contact.get(v, float("-inf")) <= heard_within_s]
         return max(fresh, key=lambda v: (self.follower_ends.get(v, Slot(0)), -v), default=None)

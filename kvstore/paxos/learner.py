@@ -44,6 +44,9 @@ class Learner:
     def decide(self, value: Value) -> None:
         """``value`` is chosen in slot ``decided_end``: the only place where a slot becomes decided."""
         slot = self.decided_end
+        known = self._acceptor.accepted.get(slot)
+        assert known is not None, f"slot {slot} is decided without a record of it"
+        assert known.value == value, f"slot {slot}: {value} is decided and {known.value} is recorded (L5)"
         self._on_decided(slot, value)
         own: ProposalId | None = None
         for proposal_id, proposed in self._proposals.pop(slot, ()):
@@ -63,31 +66,63 @@ class Learner:
         ):
             self._forget_oldest()
 
+    def decide_chosen(self, value: Value, *, ballot: Ballot) -> bool:
+        """The leader on this node saw a quorum accept ``value`` at ``ballot``; False while the disk must come first."""
+        known = self._acceptor.accepted.get(self.decided_end)
+        if known is None or known.value != value:  # a leader that does not vote on this slot keeps it all the same
+            self._acceptor.learn(AcceptedEntry(self.decided_end, ballot, value))
+        if not self._acceptor.is_settled(self.decided_end):
+            return False
+        self.decide(value)
+        return True
+
     def decide_learned(self) -> None:
         """Goes on over slots that were learned before their turn, or recovered as learned."""
         while (known := self._acceptor.accepted.get(self.decided_end)) is not None and known.learned:
+            if not self._acceptor.is_settled(self.decided_end):
+                break
             self.decide(known.value)
+
+    @property
+    def learned_end(self) -> Slot:
+        """The first slot that is not even learned: those from ``decided_end`` on wait for the disk only."""
+        slot = self.decided_end
+        while (known := self._acceptor.accepted.get(slot)) is not None and known.learned:
+            slot = Slot(slot + 1)
+        return slot
+
+    def refutes(self, slot: Slot, value: Value) -> bool:
+        """Whether ``value`` must not be accepted in ``slot``: another one is decided there, or it is out of sight."""
+        if slot >= self.decided_end:
+            return False
+        known = self._acceptor.accepted.get(slot)
+        return known is None or known.value != value
 
     def decide_below(self, end: Slot, *, ballot: Ballot) -> None:
         """The leader of ``ballot`` knows every slot below ``end`` decided: so do we where we accepted at ≥ it (L5)."""
-        while self.decided_end < end:
-            known = self._acceptor.accepted.get(self.decided_end)
+        slot = self.decided_end
+        while slot < end:
+            known = self._acceptor.accepted.get(slot)
             if known is None or not (known.learned or known.ballot >= ballot):
                 break
-            self.decide(known.value)
+            if slot == self.decided_end and self._acceptor.is_settled(slot):
+                self.decide(known.value)
+            else:
+                self._acceptor.learn(AcceptedEntry(slot, known.ballot, known.value))
+            slot = Slot(slot + 1)
         self.decide_learned()
 
     def learn(self, entries: tuple[AcceptedEntry, ...]) -> bool:
         """Takes decided slots from another replica; False where none of them was new."""
-        before = self.decided_end
+        before = end = self.learned_end
         for entry in entries:
-            if entry.slot > self.decided_end:
+            if entry.slot > end:
                 break
-            if entry.slot == self.decided_end:
+            if entry.slot == end:
                 self._acceptor.learn(entry)
-                self.decide(entry.value)
+                end = Slot(end + 1)
         self.decide_learned()
-        return self.decided_end > before
+        return end > before
 
     # Proposals of this node
 
@@ -133,6 +168,7 @@ class Learner:
             self._acceptor.forget(slot)
         for slot in [s for s in self._proposals if s < decided_end]:
             self._lost += [ProposalLost(proposal_id, Fate.UNKNOWN) for proposal_id, _ in self._proposals.pop(slot)]
+        self._lost += [ProposalLost(d.proposal_id, Fate.UNKNOWN) for d in self._decided if d.proposal_id is not None]
         self._decided.clear()
         self.decided_end = self.cache_start = decided_end
         self._cached_bytes = 0

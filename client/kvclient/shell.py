@@ -1,0 +1,61 @@
+"""What both clients share beside the decisions: their settings, and where grpc's words become ours."""
+
+import random
+import time
+from collections.abc import Iterable
+from typing import TypeVar, cast
+
+import grpc
+
+from kvclient.attempts import Attempts
+from kvclient.calls import Call
+from kvclient.decisions import Failure, error_of
+from kvclient.endpoints import channel_options, parse_endpoints
+from kvclient.errors import Code
+from kvclient.results import EndpointStatus
+
+__all__ = ["DEFAULT_TIMEOUT_S", "Shell", "failure_of", "status_of"]
+
+DEFAULT_TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+
+
+class Shell:
+    """The settings of a client, and the endpoint that answered last."""
+
+    def __init__(self, endpoints: str | Iterable[str], *, timeout_s: float) -> None:
+        if not timeout_s > 0:
+            raise ValueError(f"a timeout is more than 0 seconds: {timeout_s!r}")
+        self.endpoints = parse_endpoints(endpoints)
+        self.timeout_s = timeout_s
+        self.channel_options = channel_options(self.endpoints, timeout_s=timeout_s)
+        self.preferred = 0
+        self._rng = random.Random()  # noqa: S311  # spreads pauses, guards no secret
+
+    def attempts(self, call: Call[T], *, timeout_s: float | None) -> Attempts[T]:
+        """A call about to begin."""
+        return Attempts(
+            call,
+            endpoints=self.endpoints,
+            first=self.preferred,
+            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+            now=time.monotonic(),
+            rng=self._rng,
+        )
+
+
+def status_of(call: Call[EndpointStatus], endpoint: str, answer: bytes | Failure) -> EndpointStatus:
+    """What one endpoint answered about itself. Nobody else can answer that: a failure is part of the result."""
+    if isinstance(answer, bytes):
+        try:
+            return call.decode(answer)
+        except ValueError as unreadable:
+            answer = Failure(Code.INTERNAL, f"unreadable answer: {unreadable}", endpoint)
+    return EndpointStatus(endpoint, error_of(answer))
+
+
+def failure_of(error: grpc.RpcError, *, endpoint: str) -> Failure:
+    """grpc's exception in our words. Both of its kinds carry a status, though only the class ``Call`` is typed so."""
+    status = cast("grpc.Call", error)
+    return Failure(Code[status.code().name], " ".join((status.details() or "").split()), endpoint)

@@ -1,0 +1,298 @@
+"""One replica: consensus, the state machine, and the order of a turn.
+
+A turn is: propose what waits, drain the core, send, commit, apply, answer. It yields steps and the shell performs them
+in that order; nothing here waits, so what can overlap does. Sending comes before the commit because everything that the
+core lets out is safe to send already (L2), and the followers' disks then work while ours does. The simulator and the
+server drive this same class.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from kvproto.command_pb2 import CommandBatch, Entry, Submission
+
+from kvstore.mvcc.store import Store
+from kvstore.paxos.core import Paxos
+from kvstore.paxos.durable import GoverningConfiguration
+from kvstore.paxos.effects import DecidedValue, Effects, Fate, LogRead, Role, Status
+from kvstore.paxos.messages import AcceptedEntry, Decided, Message
+from kvstore.paxos.types import Application, Configuration, NodeId, ProposalId, Slot, WriteId
+from kvstore.replica.messages import Forward, ForwardReply, ReadIndex, ReadIndexReply, ReplicaMessage
+from kvstore.replica.reads import Reads, RemoteReader
+from kvstore.replica.steps import (
+    Answer,
+    AnswerAll,
+    Answered,
+    Commit,
+    LeadershipStep,
+    Outgoing,
+    ReadAllowed,
+    ReadLog,
+    Send,
+    Step,
+    Undone,
+    WriteFailed,
+)
+from kvstore.replica.writes import Writes
+
+__all__ = ["Replica", "ReplicaConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaConfig:
+    """``retry_s``: how long a question to the leader may stay unanswered, and the pause after a refusal."""
+
+    node_id: NodeId
+    incarnation: int
+    retry_s: float = 0.3
+    pending_max: int = 16384
+    batch_entries_max: int = 512
+    batch_bytes_max: int = 1 << 20
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one turn gathers before it is handed out."""
+
+    messages: list[Outgoing] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+
+class Replica:
+    """``encode_configurations`` turns what the log decided about membership into the bytes that the state keeps."""
+
+    def __init__(
+        self,
+        config: ReplicaConfig,
+        paxos: Paxos,
+        store: Store,
+        *,
+        encode_configurations: Callable[[Sequence[GoverningConfiguration]], Sequence[tuple[int, bytes]]],
+    ) -> None:
+        self._config = config
+        self._me = config.node_id
+        self._paxos = paxos
+        self.store = store
+        self._encode_configurations = encode_configurations
+        self._writes = Writes(
+            config.node_id,
+            config.incarnation,
+            pending_max=config.pending_max,
+            entries_max=config.batch_entries_max,
+            bytes_max=config.batch_bytes_max,
+        )
+        self._reads = Reads(config.incarnation, retry_s=config.retry_s)
+        self._proposed: dict[ProposalId, CommandBatch] = {}
+        self._reachable: dict[NodeId, None] = {}
+        self._refused_until = float("-inf")
+        self._turn = _Turn()
+
+    # Inputs
+
+    def receive(self, sender: NodeId, message: Message | ReplicaMessage, now: float) -> None:
+        match message:
+            case Forward():
+                self._on_forward(sender, message)
+            case ForwardReply():
+                self._on_forward_reply(message, now)
+            case ReadIndex():
+                self._reads.add_remote(RemoteReader(sender, message.request))
+            case ReadIndexReply():
+                self._reads.answered(message.request, confirmed=message.confirmed, index=message.index)
+                if not message.confirmed:
+                    self._refused_until = now + self._config.retry_s
+            case _:
+                self._paxos.receive(sender, message, now)
+
+    def write(self, entry: Entry) -> int:
+        """A client's write: an answer will name the ticket. Raises Overloaded."""
+        return self._writes.add(entry)
+
+    def read(self) -> int:
+        """A client's linearizable read: ReadAllowed will name the ticket once the local state may serve it (L7)."""
+        return self._reads.add()
+
+    def forget_write(self, ticket: int) -> bool:
+        """The client gave up. True where the write was certainly not proposed and never will be."""
+        return self._writes.forget(ticket)
+
+    def persisted(self, write_id: WriteId, now: float) -> None:
+        self._paxos.persisted(write_id, now)
+
+    def tick(self, now: float) -> None:
+        self._reads.expire(now)
+        self._paxos.tick(now)
+
+    def link_up(self, node_id: NodeId) -> None:
+        self._reachable[node_id] = None
+
+    def link_lost(self, node_id: NodeId, now: float) -> None:
+        self._reachable.pop(node_id, None)
+        self._paxos.link_lost(node_id, now)
+
+    def hand_over(self, now: float) -> NodeId | None:
+        """Asks the likeliest successor to lead; None where this node does not lead or nobody could."""
+        successor = self._paxos.successor()
+        if successor is not None:
+            self._paxos.transfer(successor, now)
+        return successor
+
+    # The turn
+
+    def turn(self, now: float) -> Iterator[Step]:
+        """One turn. The steps must be performed in their order; inputs wait until the turn has ended."""
+        if now >= self._refused_until:
+            self._refused_until = float("-inf")
+        self._start_reads(now)
+        self._start_writes(now)
+        effects = self._paxos.take_effects()
+        self._turn.messages += [Outgoing(e.to, e.message) for e in effects.messages]
+        self._settle_reads(effects)
+        if self._turn.messages:
+            messages, self._turn.messages = self._turn.messages, []
+            yield Send(messages)
+        if effects.write is not None:
+            yield Commit(effects.write)
+        for log_read in effects.log_reads:
+            yield ReadLog(log_read)
+        if effects.decided:
+            self._apply(effects.decided, now)
+        self._settle_lost(effects)
+        self._turn.answers += [ReadAllowed(t) for t in self._reads.take_allowed(Slot(self.store.applied_end))]
+        if self._turn.answers:
+            answers, self._turn.answers = self._turn.answers, []
+            yield AnswerAll(answers)
+        if effects.leadership is not None:
+            self._refused_until = float("-inf")
+            yield LeadershipStep(effects.leadership)
+
+    def wants_turn(self, now: float) -> bool:
+        """Whether another turn would do something though nothing new has come in."""
+        deadline = self.next_deadline()
+        return bool(self._turn.messages) or (deadline is not None and deadline <= now)
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` and a turn have something to do; None: never, unless an input comes."""
+        deadlines = [d for d in (self._paxos.next_deadline(), self._reads.next_retry()) if d is not None]
+        if self._refused_until > float("-inf") and (self._writes.any_waiting or self._reads.any_waiting):
+            deadlines.append(self._refused_until)
+        return min(deadlines, default=None)
+
+    def status(self) -> Status:
+        return self._paxos.status()
+
+    @property
+    def pending_writes(self) -> int:
+        return self._writes.pending_count
+
+    def log_page(self, read: LogRead, entries: tuple[AcceptedEntry, ...]) -> Outgoing:
+        """The answer to a ReadLog step: what the log had of the slots that were asked for."""
+        return Outgoing(read.requester, Decided(entries, self._paxos.status().decided_end))
+
+    # Reads
+
+    def _start_reads(self, now: float) -> None:
+        if not self._reads.any_waiting:
+            return
+        status = self._paxos.status()
+        if status.role is Role.LEADER:
+            self._reads.confirming(self._paxos.confirm_leadership(now), self._reads.take_group())
+            return
+        for reader in self._reads.take_remote():
+            self._send(reader.node_id, ReadIndexReply(reader.request, confirmed=False, index=Slot(0)))
+        if self._reads.any_local_waiting and self._may_ask(status.leader, now):
+            assert status.leader is not None
+            self._send(status.leader, ReadIndex(self._reads.ask(now)))
+
+    def _settle_reads(self, effects: Effects) -> None:
+        for ready in effects.reads_ready:
+            for reader in self._reads.confirmed(ready.read_id, ready.index):
+                self._send(reader.node_id, ReadIndexReply(reader.request, confirmed=True, index=ready.index))
+        for failed in effects.reads_failed:
+            for reader in self._reads.failed(failed.read_id):
+                self._send(reader.node_id, ReadIndexReply(reader.request, confirmed=False, index=Slot(0)))
+
+    def _may_ask(self, leader: NodeId | None, now: float) -> bool:
+        return leader is not None and leader != self._me and leader in self._reachable and now >= self._refused_until
+
+    # Writes
+
+    def _start_writes(self, now: float) -> None:
+        if not self._writes.any_waiting:
+            return
+        status = self._paxos.status()
+        if status.role is Role.LEADER:
+            while self._paxos.window_free and (batch := self._writes.take_batch()) is not None:
+                self._proposed[self._paxos.propose(batch.SerializeToString(), now)] = batch
+            return
+        for submission in self._writes.take_received():
+            self._refuse(submission, leader=status.leader, overloaded=False)
+        if self._may_ask(status.leader, now):
+            assert status.leader is not None
+            for submission in self._writes.take_submissions():
+                self._send(status.leader, Forward(submission.SerializeToString()))
+
+    def _on_forward(self, sender: NodeId, message: Forward) -> None:
+        submission = Submission.FromString(message.submission)
+        if submission.node_id != sender:
+            return  # one hop only: nobody forwards for another
+        if not self._writes.receive(submission):
+            self._refuse(submission, leader=None, overloaded=True)
+
+    def _on_forward_reply(self, message: ForwardReply, now: float) -> None:
+        if message.overloaded:
+            for ticket in self._writes.drop(message.first_ticket, message.count):
+                self._turn.answers.append(WriteFailed(ticket, Undone.OVERLOADED))
+            return
+        self._writes.not_proposed(message.first_ticket, message.count)
+        self._refused_until = now + self._config.retry_s
+
+    def _refuse(self, submission: Submission, *, leader: NodeId | None, overloaded: bool) -> None:
+        reply = ForwardReply(submission.first_ticket, len(submission.entries), overloaded, leader)
+        self._send(NodeId(submission.node_id), reply)
+
+    def _settle_lost(self, effects: Effects) -> None:
+        for lost in effects.proposals_lost:
+            batch = self._proposed.pop(lost.proposal_id)
+            for submission in batch.submissions:
+                if not self._writes.is_own(submission):
+                    if lost.fate is Fate.NOT_APPLIED:
+                        self._refuse(submission, leader=None, overloaded=False)
+                elif lost.fate is Fate.NOT_APPLIED:
+                    self._writes.not_proposed(submission.first_ticket, len(submission.entries))
+                else:
+                    for ticket in self._writes.drop(submission.first_ticket, len(submission.entries)):
+                        self._turn.answers.append(WriteFailed(ticket, Undone.UNKNOWN))
+
+    # Applying
+
+    def _apply(self, decided: Sequence[DecidedValue], now: float) -> None:
+        """Applies in slot order (L6), all of it in one transaction (L9)."""
+        anyone_else_waits = False
+        self.store.begin()
+        for slot_value in decided:
+            value = slot_value.value
+            batch: CommandBatch | None = None
+            if isinstance(value, Application):
+                if slot_value.proposal_id is not None:
+                    batch = self._proposed.pop(slot_value.proposal_id)
+                else:
+                    batch = CommandBatch.FromString(value.data)
+                results = self.store.apply(slot_value.slot, batch)
+                for submission, replies in zip(batch.submissions, results, strict=True):
+                    if not self._writes.is_own(submission):
+                        anyone_else_waits = True
+                        continue
+                    for ticket, result in enumerate(replies, submission.first_ticket):
+                        if self._writes.settle(ticket):
+                            self._turn.answers.append(Answered(ticket, result))
+            else:
+                self.store.apply(slot_value.slot, None)
+        if any(isinstance(d.value, Configuration) for d in decided):
+            self.store.set_configurations(self._encode_configurations(self._paxos.configurations()))
+        self.store.commit()
+        if anyone_else_waits:
+            self._paxos.announce_decided(now)
+
+    def _send(self, to: NodeId, message: Message | ReplicaMessage) -> None:
+        self._turn.messages.append(Outgoing(to, message))

@@ -1,0 +1,145 @@
+"""The thin adapter that puts the API's registry on grpc.aio, with health and reflection.
+
+It knows wires and codes and nothing about keys. Its handlers take and give raw bytes, so that a message which does not
+parse, a handler's refusal and a handler's fault all take the same short way to a status. A fault is logged here; the
+client learns nothing about it but that it happened.
+
+**Limits (L13).** gRPC refuses messages above ``MESSAGE_BYTES_MAX``, half a MiB beyond what a request may have, so that
+slightly too large a request gets etcd's own answer. Requests in flight are counted here: grpc.aio's own limit has been
+found to let more through, and answers in other words.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+
+from kvstore.api import ApiError, Context, Method, TooManyRequests
+from kvstore.mvcc.errors import Code
+from kvstore.mvcc.validate import REQUEST_BYTES_MAX
+from kvstore.server.health import Health
+from kvstore.server.reflection import reflection_pool
+
+__all__ = ["IN_FLIGHT_MAX", "MESSAGE_BYTES_MAX", "GrpcFront"]
+
+logger = logging.getLogger(__name__)
+
+IN_FLIGHT_MAX: Final = 4096
+MESSAGE_BYTES_MAX: Final = REQUEST_BYTES_MAX + 512 * 1024
+
+_STATUS: Final[Mapping[Code, grpc.StatusCode]] = {
+    Code.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
+    Code.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Code.FAILED_PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Code.OUT_OF_RANGE: grpc.StatusCode.OUT_OF_RANGE,
+    Code.RESOURCE_EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Code.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Code.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+assert set(_STATUS) == set(Code), "every code has its status"
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", -1),  # a range is as large as what was asked for
+    ("grpc.so_reuseport", 0),  # a second process on the same port is a mistake: let it fail
+    # Clients ping idle connections, some of them every few seconds and without a call: no reason to hang up.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+_FAULT: Final = "kvstore: internal error; the server's log has the details"
+
+# Generic in the type stubs only.
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Call: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+
+
+class GrpcFront:
+    """One server. Make it, and use it, within the event loop that it shall run on."""
+
+    def __init__(self, methods: Mapping[str, Method], *, in_flight_max: int = IN_FLIGHT_MAX) -> None:
+        assert in_flight_max >= 1, f"at least one request: {in_flight_max}"
+        self._in_flight_max = in_flight_max
+        self._in_flight = 0
+        services = {method.service for method in methods.values()}
+        self._health = Health(services)
+        handlers = {path: self._handler(method) for path, method in methods.items()}
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((_Routes(handlers | self._health.handlers()),))
+        reflection.enable_server_reflection(
+            sorted(services | {health.SERVICE_NAME, reflection.SERVICE_NAME}),
+            self._server,
+            reflection_pool(methods.values()),
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being answered now."""
+        return self._in_flight
+
+    def listen(self, address: str) -> int:
+        """Takes ``HOST:PORT`` before ``start``; returns the port, which is a free one for port 0. Raises OSError."""
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: {error}") from error
+        if port == 0:
+            raise OSError(f"cannot listen on {address}")
+        return port
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    def set_serving(self, serving: bool) -> None:
+        """What the health service says; not serving at first. Requests are answered either way."""
+        self._health.set_serving(serving)
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Takes no new requests and gives those in flight ``grace_s`` to end."""
+        self._health.close()
+        await self._server.stop(grace_s)
+
+    def _handler(self, method: Method) -> _Handler:
+        handle = method.handler
+        parse = method.request_class.FromString
+
+        async def answer(data: bytes, call: _Call) -> bytes:
+            if self._in_flight >= self._in_flight_max:
+                return await _refuse(call, TooManyRequests())
+            try:
+                request = parse(data)
+            except DecodeError as error:
+                return await _refuse(call, ApiError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}"))
+            self._in_flight += 1
+            try:
+                response = await handle(request, Context(call.time_remaining(), call.invocation_metadata() or ()))
+                return response.SerializeToString()
+            except ApiError as error:
+                return await _refuse(call, error)
+            except Exception:
+                logger.exception("%s failed", method.path)
+                return await _refuse(call, ApiError(Code.INTERNAL, _FAULT))
+            finally:
+                self._in_flight -= 1
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+class _Routes(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in the stubs only
+    """One look-up for each call; gRPC answers UNIMPLEMENTED where it fails."""
+
+    def __init__(self, handlers: Mapping[str, _Handler]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
+        return self._handlers.get(handler_call_details.method)
+
+
+async def _refuse(call: _Call, error: ApiError) -> NoReturn:
+    await call.abort(_STATUS[error.code], error.text)

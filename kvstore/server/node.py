@@ -1,0 +1,227 @@
+"""The node loop: the one task that owns the replica. It adds queues, futures and the disk; it decides nothing.
+
+Everything that comes from outside (messages, hints about links, the clock) waits in the inbox while a turn runs, so no
+lock is needed. A turn's steps are performed in the order in which the replica gives them.
+
+The commit runs inline in the loop: measured on this path, a thread of its own costs a context switch and two hand-overs
+of the interpreter lock per commit, and starves beside a busy loop. Before it blocks, the loop runs once, so that what
+the turn sent is on its way. A disk that stalls therefore stalls the heartbeats too: a leader that cannot write does not
+look healthy. Whatever goes wrong in here ends the process (a wrong replica must stop, not vote).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, assert_never
+
+from google.protobuf.message import Message as ProtobufMessage
+
+from kvproto.command_pb2 import Entry
+from kvstore.mvcc.errors import Refusal
+from kvstore.paxos.effects import LeadershipChanged, Role, Status
+from kvstore.paxos.types import NodeId
+from kvstore.replica.replica import Replica
+from kvstore.replica.steps import (
+    Answer,
+    AnswerAll,
+    Answered,
+    Commit,
+    LeadershipStep,
+    Outgoing,
+    ReadAllowed,
+    ReadLog,
+    Send,
+    Step,
+    Undone,
+    WriteFailed,
+)
+from kvstore.server.failpoints import failpoint
+from kvstore.storage.port import AcceptorLog
+
+__all__ = ["Node", "Peers", "WriteUndone"]
+
+logger = logging.getLogger(__name__)
+
+_LOG_PAGE_BYTES_MAX = 1 << 20
+
+
+class Peers(Protocol):
+    """Sends towards other nodes: never blocks, may drop."""
+
+    def send(self, to: NodeId, message: Any) -> None: ...
+
+
+class WriteUndone(Exception):  # noqa: N818  it says what is the case
+    def __init__(self, why: Undone) -> None:
+        super().__init__(why.value)
+        self.why = why
+
+
+class Node:
+    def __init__(self, replica: Replica, log: AcceptorLog, peers: Peers, *, clock: Callable[[], float]) -> None:
+        self._replica = replica
+        self._log = log
+        self._peers = peers
+        self._clock = clock
+        self._inbox: deque[Callable[[float], None]] = deque()
+        self._work = asyncio.Event()
+        self._writes: dict[int, asyncio.Future[ProtobufMessage]] = {}
+        self._reads: dict[int, asyncio.Future[None]] = {}
+        self._stopping = False
+        self.on_leadership: Callable[[LeadershipChanged], None] = lambda change: None
+
+    # From the network
+
+    def receive(self, sender: NodeId, messages: Sequence[Any]) -> None:
+        for message in messages:
+            self._post(lambda now, m=message: self._replica.receive(sender, m, now))  # type: ignore[misc]
+
+    def link_up(self, node_id: NodeId) -> None:
+        self._post(lambda now: self._replica.link_up(node_id))
+
+    def link_lost(self, node_id: NodeId) -> None:
+        self._post(lambda now: self._replica.link_lost(node_id, now))
+
+    # From clients
+
+    async def write(self, entry: Entry) -> ProtobufMessage:
+        """The reply once the entry was applied here. Raises Refusal, Overloaded or WriteUndone.
+
+        Cancelled, it gives up waiting: ``WriteUndone(NOT_PROPOSED)`` replaces the cancellation where that is certain.
+        """
+        ticket = self._replica.write(entry)
+        future = self._writes[ticket] = asyncio.get_running_loop().create_future()
+        self._work.set()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._replica.forget_write(ticket):
+                raise WriteUndone(Undone.NOT_PROPOSED) from None
+            raise
+        finally:
+            self._writes.pop(ticket, None)
+
+    async def linearizable(self) -> None:
+        """Returns once the local state may serve a linearizable read that began with this call (L7)."""
+        ticket = self._replica.read()
+        future = self._reads[ticket] = asyncio.get_running_loop().create_future()
+        self._work.set()
+        try:
+            await future
+        finally:
+            self._reads.pop(ticket, None)
+
+    # The loop
+
+    async def run(self) -> None:
+        """Runs until ``stop``; any exception out of here is fatal to the process."""
+        while not self._stopping:
+            await self._wait_for_work()
+            self._work.clear()
+            now = self._clock()
+            while self._inbox:
+                self._inbox.popleft()(now)
+            self._replica.tick(now)
+            for step in self._replica.turn(now):
+                await self._perform(step)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._work.set()
+
+    def hand_over(self) -> None:
+        """Asks another node to lead, if this one does."""
+
+        def ask(now: float) -> None:
+            successor = self._replica.hand_over(now)
+            if successor is not None:
+                logger.info("handing leadership over to node %s", successor)
+
+        self._post(ask)
+
+    def status(self) -> Status:
+        return self._replica.status()
+
+    @property
+    def leads(self) -> bool:
+        return self._replica.status().role is Role.LEADER
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._writes or self._reads)
+
+    def _post(self, act: Callable[[float], None]) -> None:
+        self._inbox.append(act)
+        self._work.set()
+
+    async def _wait_for_work(self) -> None:
+        if self._replica.wants_turn(self._clock()):
+            await asyncio.sleep(0)
+            return
+        deadline = self._replica.next_deadline()
+        timeout = None if deadline is None else max(0.0, deadline - self._clock())
+        try:
+            async with asyncio.timeout(timeout):
+                await self._work.wait()
+        except TimeoutError:
+            pass
+
+    async def _perform(self, step: Step) -> None:
+        match step:
+            case Send(messages):
+                self._send(messages)
+            case Commit(write):
+                await asyncio.sleep(0)
+                failpoint("commit.before")
+                self._log.append(write)
+                failpoint("commit.after")
+                self._post(lambda now: self._replica.persisted(write.write_id, now))
+                failpoint("apply.before")
+            case ReadLog(read):
+                entries = self._log.read_decided(read.start, read.end, bytes_max=_LOG_PAGE_BYTES_MAX)
+                self._send([self._replica.log_page(read, entries)])
+            case AnswerAll(answers):
+                failpoint("apply.after")
+                for answer in answers:
+                    self._answer(answer)
+            case LeadershipStep(change):
+                self._report(change)
+            case _:
+                assert_never(step)
+
+    def _send(self, messages: Sequence[Outgoing]) -> None:
+        failpoint("send.before")
+        for outgoing in messages:
+            self._peers.send(outgoing.to, outgoing.message)
+        failpoint("send.after")
+
+    def _answer(self, answer: Answer) -> None:
+        match answer:
+            case Answered(ticket, result):
+                future = self._writes.get(ticket)
+                if future is None or future.done():
+                    return
+                if isinstance(result, Refusal):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+            case WriteFailed(ticket, why):
+                future = self._writes.get(ticket)
+                if future is not None and not future.done():
+                    future.set_exception(WriteUndone(why))
+            case ReadAllowed(ticket):
+                allowed = self._reads.get(ticket)
+                if allowed is not None and not allowed.done():
+                    allowed.set_result(None)
+            case _:
+                assert_never(answer)
+
+    def _report(self, change: LeadershipChanged) -> None:
+        if change.role is Role.LEADER:
+            logger.info("leads in ballot %s", change.ballot)
+        elif change.leader is not None:
+            logger.info("follows node %s in ballot %s", change.leader, change.ballot)
+        else:
+            logger.info("knows no leader; %s in ballot %s", change.role.value, change.ballot)
+        self.on_leadership(change)

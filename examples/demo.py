@@ -1,6 +1,6 @@
 """Three real nodes on this machine: write, read, lose the leader, go on. `make demo` runs this.
 
-Every step says what it does and how long it took; an answer that is not the expected one ends the demo with exit code 1.
+Every step says what it does and how long it took; an answer that is not the expected one ends it with exit code 1.
 """
 
 import sys
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kvclient import Client, KvError
+
 from kvstore.server.local_cluster import LocalCluster
 from kvstore.server.ports import free_base_port
 
@@ -62,10 +63,12 @@ def run(cluster: LocalCluster) -> None:
     with step(f"restart node {leader}: it recovers from its disk and catches up"):
         cluster.restart(leader)
         cluster.wait_serving(leader)
-    with step(f"get through node {leader} what was written while it was dead"):
-        with Client(cluster.endpoint(leader)) as client:
-            expect(client, "greeting", b"still here")
-            expect(client, "key-099", b"value-99")
+    with (
+        step(f"get through node {leader} what was written while it was dead"),
+        Client(cluster.endpoint(leader)) as client,
+    ):
+        expect(client, "greeting", b"still here")
+        expect(client, "key-099", b"value-99")
 
 
 def find_leader(cluster: LocalCluster) -> int:

@@ -1,8 +1,8 @@
 """Linearizable reads (L7): one confirmation of leadership serves all reads that waited for it.
 
 Reads that arrive in one turn form a group; the group gets a read index, from its own node if that leads, from the
-leader otherwise, and is allowed once this node has applied that far. A group whose confirmation failed or stayed unanswered
-asks again, and every attempt is a fresh confirmation.
+leader otherwise, and is allowed once this node has applied that far. A group whose confirmation failed or stayed
+unanswered asks again, and every attempt is a fresh confirmation.
 """
 
 from dataclasses import dataclass

@@ -181,6 +181,10 @@ class Replica:
     def status(self) -> Status:
         return self._paxos.status()
 
+    def configurations(self) -> tuple[GoverningConfiguration, ...]:
+        """Those that govern an undecided slot, in slot order."""
+        return self._paxos.configurations()
+
     @property
     def pending_writes(self) -> int:
         return self._writes.pending_count

@@ -7,9 +7,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from google.protobuf.message import Message as ProtobufMessage
-
-from kvstore.mvcc.errors import Refusal
+from kvstore.mvcc.results import Result
 from kvstore.paxos.durable import Write
 from kvstore.paxos.effects import LeadershipChanged, LogRead
 from kvstore.paxos.messages import Message
@@ -63,7 +61,7 @@ class Answered:
     """The entry was applied on this node, with this reply or this refusal."""
 
     ticket: int
-    result: ProtobufMessage | Refusal
+    result: Result
 
 
 @dataclass(frozen=True, slots=True)

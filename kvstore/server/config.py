@@ -1,4 +1,4 @@
-"""What a node is told when it starts: flags, ``KV_…`` variables and a TOML file, checked as a whole before anything runs."""
+"""What a node is told when it starts, by flags, ``KV_…`` variables and a TOML file: checked before anything runs."""
 
 import re
 import tomllib

@@ -1,13 +1,13 @@
 """Named points at which a node can be made to die, for tests: ``KV_FAILPOINTS=commit.after=100`` kills it at the 100th.
 
-A kill is SIGKILL to itself: no handler runs, no buffer is flushed, as when the process is killed from outside at exactly
-this place. Without the variable a point costs one dictionary look-up.
+A kill is SIGKILL to itself: no handler runs, no buffer is flushed, as when the process is killed from outside at
+exactly this place. Without the variable a point costs one dictionary look-up.
 """
 
 import os
 import signal
 
-__all__ = ["POINTS", "failpoint", "parse"]
+__all__ = ["POINTS", "VARIABLE", "arm", "failpoint", "parse"]
 
 POINTS = ("commit.before", "commit.after", "send.before", "send.after", "apply.before", "apply.after")
 VARIABLE = "KV_FAILPOINTS"
@@ -24,11 +24,19 @@ def parse(text: str) -> dict[str, int]:
     return remaining
 
 
-_remaining = parse(os.environ.get(VARIABLE, ""))
+_remaining: dict[str, int] = {}
+
+
+def arm(text: str) -> None:
+    """Sets the points of this process. Raises ValueError."""
+    _remaining.clear()
+    _remaining.update(parse(text))
 
 
 def failpoint(name: str) -> None:
     """Passes the point ``name``."""
+    if not _remaining:
+        return
     left = _remaining.get(name)
     if left is None:
         return

@@ -10,6 +10,7 @@ found to let more through, and answers in other words.
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -118,7 +119,7 @@ class GrpcFront:
                 return await _refuse(call, ApiError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}"))
             self._in_flight += 1
             try:
-                response = await handle(request, Context(call.time_remaining(), call.invocation_metadata() or ()))
+                response = await handle(request, _context(call))
                 return response.SerializeToString()
             except ApiError as error:
                 return await _refuse(call, error)
@@ -137,8 +138,13 @@ class _Routes(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in th
     def __init__(self, handlers: Mapping[str, _Handler]) -> None:
         self._handlers = handlers
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
         return self._handlers.get(handler_call_details.method)
+
+
+def _context(call: _Call) -> Context:
+    remaining = call.time_remaining()  # None: the client set no deadline
+    return Context(math.inf if remaining is None else remaining, call.invocation_metadata() or ())
 
 
 async def _refuse(call: _Call, error: ApiError) -> NoReturn:

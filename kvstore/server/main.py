@@ -1,22 +1,25 @@
 """``kv-server``: reads what it is told, refuses what is wrong with one clear line and status 2, and runs one node."""
 
 import asyncio
+import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, Final, NoReturn
 
 import click
 
-from kvstore.server.assembly import serve
+from kvstore.mvcc.errors import StateUnusable
+from kvstore.server import failpoints
+from kvstore.server.assembly import FormationFailed, serve
 from kvstore.server.config import ConfigError, ServerConfig, load_toml
-from kvstore.server.failpoints import parse as parse_failpoints  # noqa: F401  a bad KV_FAILPOINTS fails here
 from kvstore.server.logs import LogFormat, configure
 from kvstore.storage.errors import StorageError
 
-__all__ = ["main"]
+__all__ = ["EXIT_REFUSED", "main"]
 
-EXIT_REFUSED = 2
+EXIT_REFUSED: Final = 2
 
-EPILOG = """\b
+EPILOG: Final = """\b
 Examples:
   kv-server
       a single node on 127.0.0.1:2379
@@ -26,31 +29,31 @@ Examples:
       the same from a file: id = 1, peers = "1=…,2=…,3=…"
 
 Every flag is also an environment variable: --data-dir is KV_DATA_DIR. A flag wins over the environment, which wins
-over the file."""
+over the file. The status is 0 after SIGTERM or SIGINT, 2 where something told or found is wrong and nothing was
+touched, 1 where the node had to stop."""
 
 
-def _load_config(context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
+def _load_config(context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
     if path is None:
-        return None
-    from pathlib import Path  # noqa: PLC0415
-
-    try:
-        settings = load_toml(Path(path))
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
-    known = {parameter.name for parameter in context.command.params}
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise click.UsageError(
-            f"--config {path}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(filter(None, known)))}"
-        )
+        return
+    settings = load_toml(Path(path))
+    known = sorted(str(p.name) for p in context.command.params if p.expose_value)
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"--config {path}: unknown setting {name!r}; known: {', '.join(known)}")
     context.default_map = {**settings, **(context.default_map or {})}
-    return path
 
 
 @click.command(epilog=EPILOG, context_settings={"auto_envvar_prefix": "KV", "help_option_names": ["-h", "--help"]})
-@click.option("--config", metavar="FILE", is_eager=True, callback=_load_config, help="TOML file with these settings.")
-@click.option("--id", "id", type=int, help="This node's number in --peers, from 1.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_load_config,
+    help="TOML file with these settings.",
+)
+@click.option("--id", type=int, help="This node's number in --peers, from 1.")
 @click.option("--peers", metavar="ID=HOST:PORT,…", help="Every node of the cluster with its peer address.")
 @click.option("--listen-client", metavar="HOST:PORT", help="Where clients connect.  [default: own peer port - 1]")
 @click.option("--listen-peer", metavar="HOST:PORT", help="Where other nodes connect.  [default: own entry in --peers]")
@@ -63,32 +66,40 @@ def _load_config(context: click.Context, _parameter: click.Parameter, path: str 
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
     show_default=True,
+    help="What is told on standard error.",
 )
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="One line for people, or one JSON object a line.",
+)
 @click.version_option(package_name="kvstore", message="%(prog)s %(version)s")
-def main(
-    *,
-    id: int | None,
-    log_level: str,
-    log_format: LogFormat,
-    config: str | None,
-    **settings: Any,  # noqa: A002, ARG001
-) -> None:
+def command(*, log_level: str, log_format: LogFormat, **settings: Any) -> None:
     """One replica of a key-value store that agrees by Multi-Paxos and speaks the etcd v3 API."""
+    config = ServerConfig.build(node_id=settings.pop("id"), **settings)
+    try:
+        failpoints.arm(os.environ.get(failpoints.VARIABLE, ""))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    configure(level=log_level, log_format=log_format, node_id=config.node_id)
+    asyncio.run(serve(config))
+
+
+def main() -> None:
+    """The entry point. Always exits."""
     if sys.flags.optimize:
         _refuse("python -O removes the assertions that stop a wrong replica; start kv-server without it")
     try:
-        built = ServerConfig.build(node_id=id, **settings)
-    except ConfigError as error:
-        _refuse(str(error))
-    configure(level=log_level, log_format=log_format, node_id=built.node_id)
-    try:
-        asyncio.run(serve(built))
-    except (ConfigError, StorageError) as error:
+        sys.exit(command.main(prog_name="kv-server", standalone_mode=False))
+    except click.ClickException as error:
+        _refuse(error.format_message())
+    except (ConfigError, StorageError, StateUnusable, FormationFailed) as error:
         _refuse(str(error))
 
 
-def _refuse(line: str) -> None:
+def _refuse(line: str) -> NoReturn:
     click.echo(f"kv-server: {line}", err=True)
     sys.exit(EXIT_REFUSED)
 

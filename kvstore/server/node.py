@@ -13,14 +13,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, assert_never
-
-from google.protobuf.message import Message as ProtobufMessage
+from typing import Protocol, assert_never
 
 from kvproto.command_pb2 import Entry
-from kvstore.mvcc.errors import Refusal
+
+from kvstore.mvcc.results import Result
+from kvstore.paxos.durable import GoverningConfiguration
 from kvstore.paxos.effects import LeadershipChanged, Role, Status
+from kvstore.paxos.messages import Message
 from kvstore.paxos.types import NodeId
+from kvstore.replica.messages import ReplicaMessage
 from kvstore.replica.replica import Replica
 from kvstore.replica.steps import (
     Answer,
@@ -49,10 +51,10 @@ _LOG_PAGE_BYTES_MAX = 1 << 20
 class Peers(Protocol):
     """Sends towards other nodes: never blocks, may drop."""
 
-    def send(self, to: NodeId, message: Any) -> None: ...
+    def send(self, to: NodeId, message: Message | ReplicaMessage) -> None: ...
 
 
-class WriteUndone(Exception):  # noqa: N818  it says what is the case
+class WriteUndone(Exception):
     def __init__(self, why: Undone) -> None:
         super().__init__(why.value)
         self.why = why
@@ -66,32 +68,34 @@ class Node:
         self._clock = clock
         self._inbox: deque[Callable[[float], None]] = deque()
         self._work = asyncio.Event()
-        self._writes: dict[int, asyncio.Future[ProtobufMessage]] = {}
+        self._writes: dict[int, asyncio.Future[Result]] = {}
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._stopping = False
-        self.on_leadership: Callable[[LeadershipChanged], None] = lambda change: None
+        self._leadership_changed = asyncio.Event()
+        self.on_leadership: Callable[[LeadershipChanged], None] = lambda _change: None
 
     # From the network
 
-    def receive(self, sender: NodeId, messages: Sequence[Any]) -> None:
+    def receive(self, sender: NodeId, messages: Sequence[Message | ReplicaMessage]) -> None:
         for message in messages:
             self._post(lambda now, m=message: self._replica.receive(sender, m, now))  # type: ignore[misc]
 
     def link_up(self, node_id: NodeId) -> None:
-        self._post(lambda now: self._replica.link_up(node_id))
+        self._post(lambda _now: self._replica.link_up(node_id))
 
     def link_lost(self, node_id: NodeId) -> None:
         self._post(lambda now: self._replica.link_lost(node_id, now))
 
     # From clients
 
-    async def write(self, entry: Entry) -> ProtobufMessage:
-        """The reply once the entry was applied here. Raises Refusal, Overloaded or WriteUndone.
+    async def write(self, entry: Entry) -> Result:
+        """The reply, or the refusal, once the entry was applied here. Raises Overloaded or WriteUndone.
 
         Cancelled, it gives up waiting: ``WriteUndone(NOT_PROPOSED)`` replaces the cancellation where that is certain.
         """
         ticket = self._replica.write(entry)
-        future = self._writes[ticket] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._writes[ticket] = future
         self._work.set()
         try:
             return await future
@@ -140,8 +144,18 @@ class Node:
 
         self._post(ask)
 
+    async def until_handed_over(self) -> None:
+        """Returns when this node does not lead: at once, or when it has seen another take over."""
+        while self.leads:
+            self._leadership_changed.clear()
+            await self._leadership_changed.wait()
+
     def status(self) -> Status:
         return self._replica.status()
+
+    def configurations(self) -> tuple[GoverningConfiguration, ...]:
+        """Those that govern an undecided slot, in slot order."""
+        return self._replica.configurations()
 
     @property
     def leads(self) -> bool:
@@ -200,11 +214,7 @@ class Node:
         match answer:
             case Answered(ticket, result):
                 future = self._writes.get(ticket)
-                if future is None or future.done():
-                    return
-                if isinstance(result, Refusal):
-                    future.set_exception(result)
-                else:
+                if future is not None and not future.done():
                     future.set_result(result)
             case WriteFailed(ticket, why):
                 future = self._writes.get(ticket)
@@ -224,4 +234,5 @@ class Node:
             logger.info("follows node %s in ballot %s", change.leader, change.ballot)
         else:
             logger.info("knows no leader; %s in ballot %s", change.role.value, change.ballot)
+        self._leadership_changed.set()
         self.on_leadership(change)

@@ -22,13 +22,14 @@ def free_base_port(*, nodes: int = 3) -> int:
 
 
 def is_free(address: str) -> bool:
-    """Whether a server could listen on ``HOST:PORT`` now."""
+    """Whether a server could listen on ``HOST:PORT`` now. False too where this machine does not have the address."""
     host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        # As servers do: connections of a former process that still linger do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(port)))
-        except OSError:
-            return False
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            # As servers do: connections of a former process that still linger do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError:
+        return False
     return True

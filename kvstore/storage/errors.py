@@ -5,7 +5,10 @@ means that the disk holds less than the node thinks: the process ends at once (`
 (``DiskFull``), after which the log is what it was before. No ``sqlite3`` or ``OSError`` leaves this room.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from kvstore.paxos.types import NodeId
 
 __all__ = [
     "Amnesia",
@@ -24,6 +27,7 @@ __all__ = [
     "UnsafeDirectory",
     "WrongCluster",
     "WrongNode",
+    "WrongPeers",
 ]
 
 _REJOIN = (
@@ -44,6 +48,19 @@ class WrongNode(StorageError):
         )
         self.stored = stored
         self.given = given
+
+
+class WrongPeers(StorageError):
+    """Members change through the log alone: other addresses in the flags may mean another cluster."""
+
+    def __init__(self, directory: Path | str, *, stored: Mapping[NodeId, str], given: Mapping[NodeId, str]) -> None:
+        was, now = (",".join(f"{node}={peers[node]}" for node in sorted(peers)) for peers in (stored, given))
+        super().__init__(
+            f"data directory of another cluster: {directory} was formed with --peers {was}, this start has {now}; "
+            f"nothing was touched; start it with the former ones, or give this node its own directory"
+        )
+        self.stored = dict(stored)
+        self.given = dict(given)
 
 
 class WrongCluster(StorageError):

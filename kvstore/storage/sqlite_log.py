@@ -29,6 +29,7 @@ from kvstore.storage.errors import (
     StorageError,
     UnreadableLog,
     WrongNode,
+    WrongPeers,
 )
 from kvstore.storage.formation import agree
 from kvstore.storage.high_water import HighWaterFile, Mark, read_mark
@@ -58,11 +59,11 @@ class SqliteAcceptorLog:
     """An ``AcceptorLog``. Belongs to the thread that opened it."""
 
     @classmethod
-    def open(cls, directory: Path, *, node_id: NodeId) -> Self:
+    def open(cls, directory: Path, *, node_id: NodeId, peers: Mapping[NodeId, str] | None = None) -> Self:
         """Opens, or gives birth to, the log of ``node_id``, in a directory that is created where it is missing.
 
-        Raises StorageError, nothing written, unless this is provably the whole log of this node. Then the next
-        incarnation begins.
+        Raises StorageError, nothing written, unless this is provably the whole log of this node, in the cluster that
+        formed with ``peers`` (where they are given and it has formed). Then the next incarnation begins.
         """
         with ExitStack() as undo:
             data = DataDirectory(directory)
@@ -78,6 +79,8 @@ class SqliteAcceptorLog:
                 meta = _read_or_bear(connection, data, mark, node_id)
                 if meta.identity.node_id != node_id:
                     raise WrongNode(directory, stored=meta.identity.node_id, given=node_id)
+                if peers is not None and meta.formation is not None and meta.formation.peers != peers:
+                    raise WrongPeers(directory, stored=meta.formation.peers, given=peers)
                 mark = mark or _finish_birth(data, meta)
                 prove_identity(meta.identity, mark)
                 scanned = scan(connection, anchor=meta.anchor, mark=mark, path=data.database)

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from kvproto.command_pb2 import Entry
 from kvproto.etcd.rpc_pb2 import Compare, KeyValue, ResponseHeader
-from tests.api.fake_replica import FakeReplica
-from tests.mvcc.helpers import delete, get, put, txn
 
 from kvstore.api import ApiError, Context
 from kvstore.api.kv import Kv
 from kvstore.mvcc.errors import Code
 from kvstore.mvcc.validate import REQUEST_BYTES_MAX
+from tests.api.fake_replica import FakeReplica
+from tests.mvcc.helpers import delete, get, put, txn
 
 CONTEXT = Context()
 HAS_LEADER = Context(metadata=(("user-agent", "test"), ("hasleader", "true")))

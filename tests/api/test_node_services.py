@@ -5,14 +5,14 @@ import asyncio
 import pytest
 from kvproto.command_pb2 import Entry, PublishMember
 from kvproto.etcd.rpc_pb2 import Member, MemberListRequest, ResponseHeader, StatusRequest, StatusResponse
-from tests.api.fake_replica import FakeReplica
-from tests.mvcc.helpers import put
 
 from kvstore.api import ApiError, ConfiguredMember, Context, etcd_methods
 from kvstore.api.cluster import Cluster
 from kvstore.api.errors import TooManyRequests
 from kvstore.api.maintenance import Maintenance
 from kvstore.mvcc.errors import Code
+from tests.api.fake_replica import FakeReplica
+from tests.mvcc.helpers import put
 
 CONTEXT = Context()
 HAS_LEADER = Context(metadata=(("hasleader", "true"),))

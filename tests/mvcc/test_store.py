@@ -28,7 +28,7 @@ def test_an_exception_in_the_middle_of_a_turn_leaves_the_state_untouched(monkeyp
     store.set_configurations([(4, CONFIGURATION)])
     assert store.range(get(b"\0", b"\0")).count == 2  # so some of it reached SQLite
     with monkeypatch.context() as patch:
-        patch.setattr(store._members, "publish", lambda member: 1 / 0)
+        patch.setattr(store._members, "publish", lambda _member: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.apply(4, batch(entry(put(b"c")), entry(PublishMember(node_id=2))))
     store.rollback()

@@ -170,9 +170,7 @@ class Chaos:
         end = world.core(leader).status().decided_end
         if end < world.decided_end or end < max((s + 1 for s in world.chosen), default=0):
             return False
-        members = [
-            n for g in world.configurations_from(Slot(end)) for n in g.configuration.members if n in world.nodes
-        ]
+        members = [n for g in world.configurations_from(Slot(end)) for n in g.configuration.members if n in world.nodes]
         statuses = [world.core(NodeId(n)).status() for n in members]
         return all(
             s.decided_end == end and (s.leader == leader or s.role is Role.LEADER) for s in statuses

@@ -30,9 +30,7 @@ def configurations(*governing: tuple[int, Configuration]) -> Configurations:
         ((1, 2, 3, 4, 5), (3, 4, 5), True),
     ],
 )
-def test_a_quorum_is_a_majority_of_the_voters(
-    voters: tuple[int, ...], nodes: tuple[int, ...], expected: bool
-) -> None:
+def test_a_quorum_is_a_majority_of_the_voters(voters: tuple[int, ...], nodes: tuple[int, ...], expected: bool) -> None:
     assert is_quorum(config_of(*voters), [node(n) for n in nodes]) is expected
 
 

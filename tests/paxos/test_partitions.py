@@ -15,9 +15,7 @@ Links = frozenset[tuple[NodeId, NodeId]]
 
 def hubs(nodes: list[NodeId], up: Links) -> list[NodeId]:
     """Nodes that exchange messages, in both directions, with a quorum (themselves included)."""
-    return [
-        n for n in nodes if 1 + sum((n, m) in up and (m, n) in up for m in nodes if m != n) >= len(nodes) // 2 + 1
-    ]
+    return [n for n in nodes if 1 + sum((n, m) in up and (m, n) in up for m in nodes if m != n) >= len(nodes) // 2 + 1]
 
 
 def progress(world: World, up: Links, *, within_s: float) -> float:

@@ -168,7 +168,7 @@ def test_2_3_one_distinguished_learner_hears_every_acceptance_and_tells_the_othe
 
 
 def test_2_3_when_messages_are_lost_a_learner_may_not_know_and_a_new_proposal_finds_out() -> None:
-    """"v" is chosen and nobody knows: the leader stops before it hears of it. The next leader's proposal tells."""
+    """ "v" is chosen and nobody knows: the leader stops before it hears of it. The next leader's proposal tells."""
     world = World((1, 2, 3))
     world.elect(1)
     world.propose(1, b"v")

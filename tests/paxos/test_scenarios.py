@@ -403,5 +403,3 @@ def test_the_reported_index_covers_slots_found_late() -> None:
     assert leader.hear_back(2, beat).reads_ready == ()
     leader.accepted_by(2, at, 0)
     assert leader.accepted_by(3, at, 0).reads_ready == (ReadReady(read_id, slot(1)),)
-
-

@@ -136,9 +136,7 @@ def test_a_suspicion_is_answered_from_memory_and_grants_nothing() -> None:
     assert effects.messages == (Envelope(node(3), SuspectReply(7, False, ballot(3, 1), slot(4))),)
     assert effects.write is None
     follower.say(1, Heartbeat(ballot(3, 1), slot(4), 1, 0.0))
-    assert follower.say(3, Suspect(8)).messages == (
-        Envelope(node(3), SuspectReply(8, True, ballot(3, 1), slot(4))),
-    )
+    assert follower.say(3, Suspect(8)).messages == (Envelope(node(3), SuspectReply(8, True, ballot(3, 1), slot(4))),)
 
 
 def test_only_a_quorum_of_doubters_raises_a_round_and_only_for_the_running_suspicion() -> None:

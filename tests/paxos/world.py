@@ -380,9 +380,7 @@ class World:
         end = self.now + seconds
         self.flush()
         while self.now < end:
-            deadlines = [
-                d - self.nodes[n].skew_s for n in self.up if (d := self.core(n).next_deadline()) is not None
-            ]
+            deadlines = [d - self.nodes[n].skew_s for n in self.up if (d := self.core(n).next_deadline()) is not None]
             soonest = min(deadlines, default=end)
             self.pass_time(min(max(soonest - self.now, step_s / 10), max(end - self.now, 0.0) + 1e-9))
             self.flush()

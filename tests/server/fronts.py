@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
-from tests.api.fake_replica import FakeReplica
 
 from kvstore.api import Method, etcd_methods
 from kvstore.server.grpc_front import GrpcFront
+from tests.api.fake_replica import FakeReplica
 
 __all__ = ["Fronted", "fronted", "refusal"]
 

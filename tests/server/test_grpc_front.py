@@ -15,13 +15,13 @@ from kvproto.etcd.rpc_pb2 import (
     ResponseHeader,
     StatusRequest,
 )
-from tests.mvcc.helpers import delete, get, put, txn
-from tests.server.fronts import Fronted, fronted, refusal
 
 from kvstore.api import ApiError, Method
 from kvstore.mvcc.errors import Code
 from kvstore.mvcc.validate import REQUEST_BYTES_MAX
 from kvstore.server.grpc_front import MESSAGE_BYTES_MAX, GrpcFront
+from tests.mvcc.helpers import delete, get, put, txn
+from tests.server.fronts import Fronted, fronted, refusal
 
 HEADER = ResponseHeader(cluster_id=0xC1, member_id=1, raft_term=7, revision=2)
 
@@ -38,8 +38,8 @@ def test_every_registered_method_is_on_the_wire():
             assert await served.call("KV/Put", put(key, b"1")) == PutResponse(header=HEADER)
             assert (await served.call("KV/Range", get(key))).kvs[0].value == b"1"
             assert (await served.call("KV/Txn", txn(success=[get(key)]))).succeeded
-            HEADER_3 = ResponseHeader(cluster_id=0xC1, member_id=1, raft_term=7, revision=3)
-            assert await served.call("KV/DeleteRange", delete(key)) == DeleteRangeResponse(header=HEADER_3, deleted=1)
+            header_3 = ResponseHeader(cluster_id=0xC1, member_id=1, raft_term=7, revision=3)
+            assert await served.call("KV/DeleteRange", delete(key)) == DeleteRangeResponse(header=header_3, deleted=1)
             assert (await served.call("Maintenance/Status", StatusRequest())).version == "3.4.0"
             assert (await served.call("Cluster/MemberList", MemberListRequest())).members[0].ID == 1
 
@@ -228,9 +228,10 @@ def test_one_request_too_many_is_refused_and_the_others_are_answered():
                 await served.replica.someone_waits.wait()
 
             over = [refusal(served.call("KV/Put", put(b"over"))), refusal(served.call("KV/Range", get(b"over")))]
-            assert await asyncio.gather(*over) == [
-                (grpc.StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests")
-            ] * 2
+            assert (
+                await asyncio.gather(*over)
+                == [(grpc.StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests")] * 2
+            )
             assert served.front.in_flight == 3
 
             served.replica.go.set()

@@ -5,9 +5,9 @@ import asyncio
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.server.fronts import fronted, refusal
 
 from kvstore.server import health
+from tests.server.fronts import fronted, refusal
 
 Response = health_pb2.HealthCheckResponse
 

@@ -18,10 +18,10 @@ from kvclient.attempts import Attempt
 from kvclient.calls import Call
 from kvclient.decisions import Failure
 from kvclient.endpoints import DEFAULT_ENDPOINT
-from kvclient.errors import ClientClosed, Code
+from kvclient.errors import ClientClosed
 from kvclient.keys import Text, between, one, starting_with
 from kvclient.results import DeleteResult, EndpointStatus, KeyValue, Member, PutResult, RangeResult, TxnResult
-from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, failure_of, status_of
+from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, closed_failure, failure_of, status_of
 from kvclient.transaction import TransactionParts
 
 __all__ = ["AsyncClient", "AsyncTransaction"]
@@ -155,7 +155,7 @@ class AsyncClient:
 
     async def status(self, *, timeout: float | None = None) -> tuple[EndpointStatus, ...]:
         """What each endpoint says about itself, asked all at once; one that does not answer has its ``error`` set."""
-        timeout_s = self._shell.timeout_s if timeout is None else timeout
+        timeout_s = self._shell.timeout(timeout)
 
         async def ask(endpoint: str) -> EndpointStatus:
             call = calls.status(endpoint)
@@ -196,9 +196,10 @@ class AsyncClient:
             task = asyncio.current_task()
             if not self._closed or (task is not None and task.cancelling()):
                 raise
-            return Failure(Code.CANCELLED, "the client was closed during the call", attempt.endpoint)
+            return closed_failure(attempt.endpoint)
         except grpc.aio.UsageError:  # how grpc says that the channel has been closed meanwhile
-            raise ClientClosed from None
+            pass
+        raise ClientClosed
 
     def _method(self, call: Call[T], endpoint: str) -> "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]":
         if self._closed:

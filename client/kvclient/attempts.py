@@ -17,12 +17,21 @@ from kvclient.calls import Call
 from kvclient.decisions import Failure, decide
 from kvclient.errors import Code
 
-__all__ = ["Attempt", "Attempts"]
+__all__ = ["TIMEOUT_MAX_S", "Attempt", "Attempts", "checked_timeout"]
+
+TIMEOUT_MAX_S = 365 * 86_400.0  # gRPC counts deadlines in integers: an infinite one would be long past
 
 PAUSE_FIRST_S = 0.02
 PAUSE_MAX_S = 1.0
 
 T = TypeVar("T")
+
+
+def checked_timeout(timeout_s: float) -> float:
+    """The timeout, if it is one; raises ValueError."""
+    if not 0 < timeout_s <= TIMEOUT_MAX_S:
+        raise ValueError(f"a timeout is more than 0 seconds and at most {TIMEOUT_MAX_S:.0f}: {timeout_s!r}")
+    return timeout_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +49,6 @@ class Attempts(Generic[T]):
     def __init__(
         self, call: Call[T], *, endpoints: Sequence[str], first: int, timeout_s: float, now: float, rng: Random
     ) -> None:
-        if not timeout_s > 0:
-            raise ValueError(f"a timeout is more than 0 seconds: {timeout_s!r}")
         self._call = call
         self._endpoints = endpoints
         self._index = first % len(endpoints)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from kvclient import errors
 from kvclient.errors import Code, KvError
 
-__all__ = ["Decision", "Failure", "decide", "error_of"]
+__all__ = ["CLOSED_DURING_THE_CALL", "Decision", "Failure", "decide", "error_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Decision:
     send_again: bool
     error: KvError
 
+
+CLOSED_DURING_THE_CALL = "the client was closed during the call"  # the only text here that is of our own making
 
 NO_LEADER = "etcdserver: no leader"
 NOT_PROPOSED = "etcdserver: not proposed"
@@ -83,6 +85,7 @@ def error_of(failure: Failure) -> KvError:
     kind = (
         _ERRORS_BY_TEXT.get(failure.text)
         or (errors.NoLeader if _says_no_leader(failure) else None)
+        or (errors.ClientClosed if _was_closed(failure) else None)
         or _CONNECTION_FAILURES.get(failure.code)
         or _REFUSALS.get(failure.code)
         or errors.ServerFailed
@@ -99,6 +102,10 @@ def _never_sent(failure: Failure) -> bool:
 
 def _says_no_leader(failure: Failure) -> bool:
     return failure.code is Code.UNAVAILABLE and failure.text.startswith(NO_LEADER)
+
+
+def _was_closed(failure: Failure) -> bool:
+    return failure.code is Code.CANCELLED and failure.text == CLOSED_DURING_THE_CALL
 
 
 def _not_proposed(failure: Failure) -> bool:

@@ -12,7 +12,7 @@
                 Compacted       the revision is no longer kept
                 FutureRevision  the revision does not exist yet
         ServerFailed            a read failed in a way that has no name above
-        ClientClosed            the client was used after ``close``
+        ClientClosed            the client was closed before the call, or during a read
 
 So for a write: ``UnknownOutcome`` leaves a doubt, everything else means that it was not done. No exception of grpc or
 protobuf leaves this package. Arguments of a wrong type or shape raise Python's own TypeError and ValueError.
@@ -162,7 +162,7 @@ class ServerFailed(KvError):
 
 
 class ClientClosed(KvError):
-    """The client was used after ``close``; nothing was sent."""
+    """The client was closed before the call, or during a read. (A write under way then is an ``UnknownOutcome``.)"""
 
     def __init__(
         self, *, code: Code = Code.CANCELLED, text: str = "the client is closed", endpoint: str = "kvclient"

@@ -7,14 +7,14 @@ from typing import TypeVar, cast
 
 import grpc
 
-from kvclient.attempts import Attempts
+from kvclient.attempts import Attempts, checked_timeout
 from kvclient.calls import Call
-from kvclient.decisions import Failure, error_of
+from kvclient.decisions import CLOSED_DURING_THE_CALL, Failure, error_of
 from kvclient.endpoints import channel_options, parse_endpoints
 from kvclient.errors import Code
 from kvclient.results import EndpointStatus
 
-__all__ = ["DEFAULT_TIMEOUT_S", "Shell", "failure_of", "status_of"]
+__all__ = ["DEFAULT_TIMEOUT_S", "Shell", "closed_failure", "failure_of", "status_of"]
 
 DEFAULT_TIMEOUT_S = 5.0
 
@@ -25,13 +25,15 @@ class Shell:
     """The settings of a client, and the endpoint that answered last."""
 
     def __init__(self, endpoints: str | Iterable[str], *, timeout_s: float) -> None:
-        if not timeout_s > 0:
-            raise ValueError(f"a timeout is more than 0 seconds: {timeout_s!r}")
         self.endpoints = parse_endpoints(endpoints)
-        self.timeout_s = timeout_s
+        self.timeout_s = checked_timeout(timeout_s)
         self.channel_options = channel_options(self.endpoints, timeout_s=timeout_s)
         self.preferred = 0
         self._rng = random.Random()  # noqa: S311  # spreads pauses, guards no secret
+
+    def timeout(self, timeout_s: float | None) -> float:
+        """A call's own timeout, or else the client's."""
+        return self.timeout_s if timeout_s is None else checked_timeout(timeout_s)
 
     def attempts(self, call: Call[T], *, timeout_s: float | None) -> Attempts[T]:
         """A call about to begin."""
@@ -39,7 +41,7 @@ class Shell:
             call,
             endpoints=self.endpoints,
             first=self.preferred,
-            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+            timeout_s=self.timeout(timeout_s),
             now=time.monotonic(),
             rng=self._rng,
         )
@@ -59,3 +61,8 @@ def failure_of(error: grpc.RpcError, *, endpoint: str) -> Failure:
     """grpc's exception in our words. Both of its kinds carry a status, though only the class ``Call`` is typed so."""
     status = cast("grpc.Call", error)
     return Failure(Code[status.code().name], " ".join((status.details() or "").split()), endpoint)
+
+
+def closed_failure(endpoint: str) -> Failure:
+    """The call was under way when the client was closed."""
+    return Failure(Code.CANCELLED, CLOSED_DURING_THE_CALL, endpoint)

@@ -19,10 +19,10 @@ from kvclient.attempts import Attempt
 from kvclient.calls import Call
 from kvclient.decisions import Failure
 from kvclient.endpoints import DEFAULT_ENDPOINT
-from kvclient.errors import ClientClosed
+from kvclient.errors import ClientClosed, Code
 from kvclient.keys import Text, between, one, starting_with
 from kvclient.results import DeleteResult, EndpointStatus, KeyValue, Member, PutResult, RangeResult, TxnResult
-from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, failure_of, status_of
+from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, closed_failure, failure_of, status_of
 from kvclient.transaction import TransactionParts
 
 __all__ = ["Client", "Transaction"]
@@ -157,22 +157,13 @@ class Client:
 
     def status(self, *, timeout: float | None = None) -> tuple[EndpointStatus, ...]:
         """What each endpoint says about itself, asked all at once; one that does not answer has its ``error`` set."""
-        timeout_s = self._shell.timeout_s if timeout is None else timeout
+        timeout_s = self._shell.timeout(timeout)
         asked = [calls.status(endpoint) for endpoint in self.endpoints]
-        pending = [
-            self._method(call, endpoint).future(call.payload, timeout=timeout_s, metadata=call.metadata)
-            for call, endpoint in zip(asked, self.endpoints, strict=True)
-        ]
-
-        def answer(future: "grpc.CallFuture[bytes]", endpoint: str) -> bytes | Failure:
-            try:
-                return future.result()
-            except grpc.RpcError as error:
-                return failure_of(error, endpoint=endpoint)
-
+        attempts = [Attempt(endpoint, pause_s=0.0, timeout_s=timeout_s) for endpoint in self.endpoints]
+        pending = list(map(self._begin, asked, attempts))
         return tuple(
-            status_of(call, endpoint, answer(future, endpoint))
-            for call, endpoint, future in zip(asked, self.endpoints, pending, strict=True)
+            status_of(call, attempt.endpoint, self._end(future, attempt))
+            for call, attempt, future in zip(asked, attempts, pending, strict=True)
         )
 
     def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
@@ -201,9 +192,31 @@ class Client:
         try:
             return method(call.payload, timeout=attempt.timeout_s, metadata=call.metadata, wait_for_ready=False)
         except grpc.RpcError as error:
-            return failure_of(error, endpoint=attempt.endpoint)
+            return self._failure(error, attempt)
         except ValueError:  # how grpc says that another thread has closed the channel meanwhile
-            raise ClientClosed from None
+            pass
+        raise ClientClosed
+
+    def _begin(self, call: Call[T], attempt: Attempt) -> "grpc.CallFuture[bytes]":
+        """The first half of ``_send``, for many at once."""
+        method = self._method(call, attempt.endpoint)
+        try:
+            return method.future(call.payload, timeout=attempt.timeout_s, metadata=call.metadata, wait_for_ready=False)
+        except ValueError:
+            pass
+        raise ClientClosed
+
+    def _end(self, future: "grpc.CallFuture[bytes]", attempt: Attempt) -> bytes | Failure:
+        try:
+            return future.result()
+        except grpc.RpcError as error:
+            return self._failure(error, attempt)
+
+    def _failure(self, error: grpc.RpcError, attempt: Attempt) -> Failure:
+        failure = failure_of(error, endpoint=attempt.endpoint)
+        if self._closed and failure.code is Code.CANCELLED:
+            return closed_failure(attempt.endpoint)
+        return failure
 
     def _method(self, call: Call[T], endpoint: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
         with self._lock:

@@ -84,6 +84,11 @@ class Writes:
         return bool(self._waiting or self._received)
 
     @property
+    def waiting_count(self) -> int:
+        """Entries that wait to be proposed or forwarded, those that were given up meanwhile included."""
+        return len(self._waiting) + self._received_entries
+
+    @property
     def pending_count(self) -> int:
         return len(self._pending)
 

@@ -104,7 +104,7 @@ class Server:
                 raise ConfigError(f"{flag}: cannot listen on {address}: is it in use? nothing was touched")
         peers = {node_id: str(address) for node_id, address in config.peers.items()}
         log = SqliteAcceptorLog.open(config.data_dir, node_id=config.node_id, peers=peers)
-        self._undo.callback(log.close)
+        self._undo.callback(_close, log)
         connection = open_state(log.directory.state)
         self._undo.callback(connection.close)
         store = Store(connection)
@@ -138,10 +138,9 @@ class Server:
     async def stop(self) -> None:
         """A leader hands over, requests in flight end, everything is closed. Again: nothing."""
         if self._node is not None and not self.failure.done():
-            self._node.hand_over()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HANDOVER_S):
-                    await self._node.until_handed_over()
+                    await self._node.hand_over()
         await self._undo.aclose()
 
     # Parts
@@ -275,6 +274,12 @@ def _governing(store: Store, formed: StoredFormation) -> tuple[GoverningConfigur
 
 def _encoded(governing: Sequence[GoverningConfiguration]) -> list[tuple[int, bytes]]:
     return [(one.from_slot, encode_value(one.configuration)) for one in governing]
+
+
+def _close(log: SqliteAcceptorLog) -> None:
+    stats = log.stats()
+    log.close()
+    logger.info("stopped: %d commits since the start, %d records in the log", stats.commits, stats.records)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

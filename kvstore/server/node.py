@@ -46,6 +46,7 @@ __all__ = ["Node", "Peers", "WriteUndone"]
 logger = logging.getLogger(__name__)
 
 _LOG_PAGE_BYTES_MAX = 1 << 20
+_GATHER_PASSES_MAX = 16
 
 
 class Peers(Protocol):
@@ -122,6 +123,7 @@ class Node:
         """Runs until ``stop``; any exception out of here is fatal to the process."""
         while not self._stopping:
             await self._wait_for_work()
+            await self._gather()
             self._work.clear()
             now = self._clock()
             while self._inbox:
@@ -134,18 +136,14 @@ class Node:
         self._stopping = True
         self._work.set()
 
-    def hand_over(self) -> None:
-        """Asks another node to lead, if this one does."""
-
-        def ask(now: float) -> None:
-            successor = self._replica.hand_over(now)
-            if successor is not None:
-                logger.info("handing leadership over to node %s", successor)
-
-        self._post(ask)
-
-    async def until_handed_over(self) -> None:
-        """Returns when this node does not lead: at once, or when it has seen another take over."""
+    async def hand_over(self) -> None:
+        """Asks another node to lead, if this one does and one could. Returns when this node leads no more."""
+        asked: asyncio.Future[NodeId | None] = asyncio.get_running_loop().create_future()
+        self._post(lambda now: asked.set_result(self._replica.hand_over(now)))
+        successor = await asked
+        if successor is None:
+            return
+        logger.info("handing leadership over to node %s", successor)
         while self.leads:
             self._leadership_changed.clear()
             await self._leadership_changed.wait()
@@ -180,6 +178,14 @@ class Node:
                 await self._work.wait()
         except TimeoutError:
             pass
+
+    async def _gather(self) -> None:
+        """Lets clients' requests that are ready come in before a turn begins; none ready, no delay."""
+        for _ in range(_GATHER_PASSES_MAX):
+            before = len(self._writes) + len(self._reads)
+            await asyncio.sleep(0)
+            if len(self._writes) + len(self._reads) == before:
+                return
 
     async def _perform(self, step: Step) -> None:
         match step:

@@ -3,7 +3,8 @@
 A node of a local cluster may be started from one terminal and killed from another, so a process is known by its number
 *and* the moment of its birth: numbers are used again. Nobody here is a parent in earnest: a process is spawned in a
 session of its own (Ctrl-C in a terminal reaches only who runs there), it is reaped by whoever happens to be its parent,
-and a zombie counts as dead, because its parent may be somebody else who has not looked yet.
+and a zombie counts as dead, because its parent may be somebody else who has not looked yet. Not one that still has
+threads, though: they are on their way out, and until the last has gone the process keeps its files, locks and ports.
 """
 
 import os
@@ -19,6 +20,9 @@ __all__ = ["Process", "is_alive", "is_paused", "look_at", "reap", "send", "spawn
 
 _POLL_S: Final = 0.02
 _PROC: Final = Path("/proc")
+_DEAD: Final = frozenset({"Z", "X"})
+_ENDING: Final = "E"
+"""Our letter for a zombie with threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def look_at(pid: int) -> Process | None:
 
 def is_alive(process: Process) -> bool:
     state = _state(process)
-    return state is not None and state not in "ZX"
+    return state is not None and state not in _DEAD
 
 
 def is_paused(process: Process) -> bool:
@@ -113,7 +117,8 @@ def _look(pid: int) -> tuple[str, str] | None:
             return None
         # The second field is the program's name in parentheses and may hold anything: count from its end.
         fields = stat.rpartition(")")[2].split()
-        return fields[0], fields[19]
+        state, threads, birth = fields[0], int(fields[17]), fields[19]
+        return _ENDING if state == "Z" and threads > 1 else state, birth
     told = subprocess.run(  # noqa: S603 - the arguments are ours
         ["/bin/ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(maxsplit=1)

@@ -262,7 +262,7 @@ def _promise(wire: pb.Promise) -> Promise:
 
 
 def _accept(wire: pb.Accept) -> Accept:
-    return Accept(_ballot(wire), _slot("slot", wire.slot), _value(wire), _slot("decided_end", wire.decided_end))
+    return Accept(_ballot(wire), _value_slot(wire.slot), _value(wire), _slot("decided_end", wire.decided_end))
 
 
 def _accepted(wire: pb.Accepted) -> Accepted:
@@ -352,6 +352,13 @@ def _slot(name: str, number: int) -> Slot:
     return Slot(number)
 
 
+def _value_slot(number: int) -> Slot:
+    """A slot that has a value: the watermark behind it must be a number too."""
+    if number >= NUMBER_MAX:
+        raise MalformedMessage(f"slot {number} exceeds {NUMBER_MAX - 1}")
+    return Slot(number)
+
+
 def _finite(seconds: float) -> float:
     if not math.isfinite(seconds):
         raise MalformedMessage(f"sent_at is {seconds}")
@@ -377,7 +384,7 @@ def _ballot(wire: Any, name: str = "ballot") -> Ballot:
 
 
 def _entries(wires: Sequence[pb.AcceptedValue] | Sequence[pb.DecidedValue]) -> tuple[AcceptedEntry, ...]:
-    return tuple(AcceptedEntry(_slot("slot", wire.slot), _ballot(wire), _value(wire)) for wire in wires)
+    return tuple(AcceptedEntry(_value_slot(wire.slot), _ballot(wire), _value(wire)) for wire in wires)
 
 
 def _value(wire: Any) -> Value:

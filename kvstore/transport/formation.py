@@ -163,7 +163,8 @@ class Formation:
         births = _births_from_wire(reply)
         if cluster_id_of(births) != reply.cluster_id:
             self._refuse(
-                f"node {node_id} names cluster {reply.cluster_id.hex()}, but its members make {cluster_id_of(births).hex()}"
+                f"node {node_id} names cluster {reply.cluster_id.hex()}, "
+                f"but its members make {cluster_id_of(births).hex()}"
             )
         elif births.get(self.node_id) != self._birth_id:
             self._refuse(_not_in(self.node_id, self._birth_id, reply.cluster_id, births))
@@ -183,7 +184,10 @@ class Formation:
     def _refusal_for(self, request: pb.HelloRequest) -> str | None:
         caller = NodeId(request.node_id)
         if request.protocol_version != PROTOCOL_VERSION:
-            return f"node {caller} speaks protocol version {request.protocol_version}, node {self.node_id} {PROTOCOL_VERSION}"
+            return (
+                f"node {caller} speaks protocol version {request.protocol_version}, "
+                f"node {self.node_id} {PROTOCOL_VERSION}"
+            )
         if caller == self.node_id and request.birth_id != self._birth_id:
             return f"node {caller} calls node {self.node_id}: two nodes run under one id"
         if self._stored is not None:
@@ -200,9 +204,10 @@ def _not_in(node_id: NodeId, birth_id: bytes, cluster_id: bytes, births: Mapping
         known = ", ".join(str(member) for member in sorted(births))
         return f"cluster {cluster_id.hex()} was formed by nodes {known}: node {node_id} is not one of them"
     return (
-        f"this node's data directory was wiped or replaced: the cluster {cluster_id.hex()} knows node {node_id} by birth id "
-        f"{births[node_id].hex()}, this directory has {birth_id.hex()}; it may have forgotten its promises and must not "
-        "vote (L11). Start it with its former directory, or, if that is lost, remove the member and add a new one"
+        f"this node's data directory was wiped or replaced: the cluster {cluster_id.hex()} knows node {node_id} by "
+        f"birth id {births[node_id].hex()}, this directory has {birth_id.hex()}; it may have forgotten its promises "
+        "and must not vote (L11). Start it with its former directory, or, if that is lost, remove the member and add a "
+        "new one"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from kvproto import paxos_pb2 as pb
 
 from kvstore.paxos.types import NodeId
-from kvstore.transport.codec import MalformedMessage
+from kvstore.transport.codec import NUMBER_MAX, MalformedMessage
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -120,7 +120,7 @@ def handshake_to_wire(handshake: Handshake) -> pb.Handshake:
 
 
 def handshake_from_wire(frame: pb.Frame) -> Handshake:
-    """The handshake in ``frame``. MalformedMessage where there is none, or one from nobody or for no lane."""
+    """The handshake in ``frame``. MalformedMessage where there is none, or one that no node can have sent."""
     if not frame.HasField("handshake"):
         raise MalformedMessage("a stream begins with a handshake, this one does not")
     wire = frame.handshake
@@ -129,6 +129,9 @@ def handshake_from_wire(frame: pb.Frame) -> Handshake:
         raise MalformedMessage(f"node {wire.node_id} asks for lane {wire.lane}, which does not exist")
     if wire.node_id == 0:
         raise MalformedMessage("a handshake from node 0, which is nobody")
+    for name in ("incarnation", "configuration_epoch", "log_sequence"):
+        if getattr(wire, name) > NUMBER_MAX:
+            raise MalformedMessage(f"node {wire.node_id} has {name} {getattr(wire, name)}, above {NUMBER_MAX}")
     return Handshake(
         protocol_version=wire.protocol_version,
         cluster_id=wire.cluster_id,

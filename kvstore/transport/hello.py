@@ -7,6 +7,7 @@ from typing import Final
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from kvproto import paxos_pb2 as pb
 
 from kvstore.paxos.types import NodeId
@@ -31,7 +32,7 @@ _OPTIONS: Final = (
 
 
 async def form(formation: Formation, *, rng: Random) -> Formed | FormationRefused:
-    """Returns when the outcome is known, which needs every initial peer to be up. Meanwhile, others must get answers."""
+    """Returns when the outcome is known, which needs every initial peer up. Meanwhile, others must get answers."""
     decided = asyncio.Event()
     if formation.outcome is not None:
         return formation.outcome
@@ -57,13 +58,15 @@ async def form(formation: Formation, *, rng: Random) -> Formed | FormationRefuse
 
 async def _ask(formation: Formation, node_id: NodeId, address: str, decided: asyncio.Event, rng: Random) -> None:
     async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
-        hello = channel.unary_unary(HELLO_METHOD, pb.HelloRequest.SerializeToString, pb.HelloReply.FromString)
+        hello = channel.unary_unary(HELLO_METHOD, pb.HelloRequest.SerializeToString, None)
         while True:
             question = formation.ask()
             try:
-                reply = await hello(question.request, timeout=_ANSWER_TIMEOUT_S)
+                reply = pb.HelloReply.FromString(await hello(question.request, timeout=_ANSWER_TIMEOUT_S))
             except grpc.aio.AioRpcError as error:
                 logger.debug("node %s at %s does not answer: %s", node_id, address, error.details())
+            except DecodeError as error:
+                logger.warning("what answers for node %s at %s is no node: %s", node_id, address, error)
             else:
                 formation.hear(node_id, question, reply)
             if formation.outcome is not None:

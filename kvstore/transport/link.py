@@ -1,7 +1,7 @@
 """One lane to one peer: dials, introduces itself, then sends whatever waits, one frame per wake-up.
 
-``send`` never blocks: it queues and wakes the one task that owns the connection, so all that goes to a peer in a turn of
-the loop is one frame, and all that comes while a frame is being written is the next one. What was queued for a peer
+``send`` never blocks: it queues and wakes the one task that owns the connection, so all that goes to a peer in a turn
+of the loop is one frame, and all that comes while a frame is being written is the next one. What was queued for a peer
 that is down waits within the queue's bounds; nothing is sent twice, and a message that was being written when the
 connection broke is lost. Consensus tolerates that.
 
@@ -11,6 +11,7 @@ A fresh channel per attempt: the pace of dialing is ours (jittered, exponential)
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -18,13 +19,14 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from kvproto import paxos_pb2 as pb
 
 from kvstore.paxos.types import NodeId
 from kvstore.transport.codec import encode_frame
 from kvstore.transport.handshake import Handshake, Lane, handshake_to_wire
 from kvstore.transport.outbound import OutboundQueue
-from kvstore.transport.wire import CHANNEL_OPTIONS, FRAME_BYTES_MAX, LINK_METHOD
+from kvstore.transport.wire import CHANNEL_OPTIONS, EOF, FRAME_BYTES_MAX, LINK_METHOD
 
 __all__ = ["BACKOFF_MAX_S", "BACKOFF_MIN_S", "LinkStats", "PeerLink", "backoff_s"]
 
@@ -39,7 +41,7 @@ _OVERHEAD_BYTES: Final = 1 << 10  # of a frame around one message: tag, length, 
 
 
 def backoff_s(attempt: int, rng: Random) -> float:
-    """How long to wait before dialing again after ``attempt`` failures in a row: doubling, bounded, jittered by half."""
+    """The wait before dialing again after ``attempt`` failures in a row: doubling, bounded, half of it jitter."""
     return float(min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(attempt, 16)) * (0.5 + rng.random() / 2))
 
 
@@ -105,7 +107,10 @@ class PeerLink:
         self._wake.set()
 
     def nudge(self) -> None:
-        """The peer has just called: it is there, so dial now rather than after the rest of the wait."""
+        """The peer has just called: it is there, so dial now rather than after the rest of the wait.
+
+        Heeded once in ``BACKOFF_MAX_S``.
+        """
         self._nudged.set()
 
     @property
@@ -137,6 +142,7 @@ class PeerLink:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         attempt = 0
+        hastened_at = -math.inf
         while not self._closing:
             self._nudged.clear()
             dialed_at = loop.time()
@@ -148,9 +154,15 @@ class PeerLink:
             self._trouble = trouble
             # A connection that broke at once does not count as recovery.
             attempt = 0 if loop.time() - dialed_at > BACKOFF_MAX_S + _DIAL_TIMEOUT_S else attempt
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(backoff_s(attempt, self._rng)):
-                    await self._nudged.wait()
+            wait_s = backoff_s(attempt, self._rng)
+            if loop.time() - hastened_at < BACKOFF_MAX_S:
+                # Two nodes that accept each other and then cut each other off must not nudge each other for ever.
+                await asyncio.sleep(wait_s)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._nudged.wait()
+                        hastened_at = loop.time()
             attempt += 1
 
     async def _connect(self) -> str:
@@ -158,8 +170,7 @@ class PeerLink:
         self._dials += 1
         channel = grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS)
         try:
-            stub = channel.stream_stream(LINK_METHOD, None, pb.HandshakeReply.FromString)
-            call = stub(wait_for_ready=False)
+            call: Any = channel.stream_stream(LINK_METHOD, None, None)(None, wait_for_ready=False)
             try:
                 return await self._converse(call)
             finally:
@@ -186,11 +197,15 @@ class PeerLink:
         try:
             async with asyncio.timeout(_DIAL_TIMEOUT_S):
                 await call.write(encode_frame((), handshake=handshake_to_wire(introduced)))
-                reply = await call.read()
+                raw = await call.read()
         except TimeoutError:
             return f"no answer within {_DIAL_TIMEOUT_S:g} s"
-        if reply is grpc.aio.EOF:
+        if raw is EOF:
             return f"closed without an answer: {await _why(call)}"
+        try:
+            reply = pb.HandshakeReply.FromString(raw)
+        except DecodeError:
+            return f"what listens there is no node: it answered with {len(raw)} bytes that are no reply"
         if not reply.accepted:
             return self._refused(reply.reason)
         if reply.node_id != self.peer:
@@ -226,7 +241,7 @@ class PeerLink:
 
     async def _pump(self, call: Any, introduced: Handshake, end: "asyncio.Task[str]") -> None:
         loop = asyncio.get_running_loop()
-        refreshed_at = loop.time()
+        refreshed_at, due = loop.time(), introduced
         while not end.done():
             self._wake.clear()
             batch = self._queue.take(bytes_max=_FRAME_BATCH_BYTES)
@@ -237,11 +252,11 @@ class PeerLink:
                 continue
             handshake = None
             if self._lane is Lane.PROTOCOL and loop.time() - refreshed_at >= _REFRESH_S:
-                # The peer comes to remember how long our log is, and would notice if it went back (L11).
-                refreshed_at = loop.time()
-                current = self._introduce()
-                if current.log_sequence != introduced.log_sequence:
-                    introduced, handshake = current, handshake_to_wire(current)
+                # The peer comes to remember how long our log is, and would notice if it went back (L11). It is told
+                # what was so a refresh ago: the bulk lane's handshake may be on its way, and must not come in behind.
+                if due.log_sequence > introduced.log_sequence:
+                    introduced, handshake = due, handshake_to_wire(due)
+                refreshed_at, due = loop.time(), self._introduce()
             await call.write(encode_frame(batch, handshake=handshake))
             self._frames_sent += 1
             self._messages_sent += len(batch)
@@ -250,7 +265,7 @@ class PeerLink:
 async def _until_closed(call: Any) -> str:
     """Why the peer ended the stream. It says nothing after its first answer."""
     try:
-        if await call.read() is not grpc.aio.EOF:
+        if await call.read() is not EOF:
             return "the peer answered twice"
         return f"closed: {await _why(call)}"
     except grpc.aio.AioRpcError as error:

@@ -1,9 +1,9 @@
 """The peer port: who may speak here, and what they say.
 
-A stream must introduce itself before it is heard. One that is refused gets the reason as its answer; one that sends what
-no correct node sends is closed with the reason. Neither harms the node. Of a peer's streams on one lane only the newest
-is heard, and none of an older incarnation than the newest: after a restart nothing that the former process sent comes
-in behind what the new one says.
+A stream must introduce itself before it is heard. One that is refused gets the reason as its answer; one that sends
+what no correct node sends is closed with the reason. Neither harms the node. Of a peer's streams on one lane only the
+newest is heard, and none of an older incarnation than the newest: after a restart nothing that the former process sent
+comes in behind what the new one says.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from kvproto import paxos_pb2 as pb
 from kvstore.paxos.types import NodeId
 from kvstore.transport.codec import MalformedMessage, PeerMessage, decode_messages, parse_frame
 from kvstore.transport.handshake import Handshake, Lane, handshake_from_wire
-from kvstore.transport.wire import SERVER_OPTIONS, SERVICE
+from kvstore.transport.wire import EOF, SERVER_OPTIONS, SERVICE
 
 __all__ = ["PeerListener"]
 
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _STREAMS_MAX: Final = 256
 _INTRODUCTION_TIMEOUT_S: Final = 5.0
+_REASON_CHARACTERS_MAX: Final = 1000  # a status travels in a header, which is small
 
 
 @dataclass(eq=False, slots=True)
@@ -127,11 +128,13 @@ class PeerListener:
             await asyncio.wait([stream.reader])
             if stream.reader.cancelled():
                 await context.abort(grpc.StatusCode.ABORTED, stream.replaced_by or "this node shuts down")
-            error = stream.reader.exception()
-            if isinstance(error, MalformedMessage):
-                await self._abort_malformed(context, f"node {handshake.node_id}", error)
-            if error is not None:
-                raise error
+            failure = stream.reader.exception()
+            if isinstance(failure, MalformedMessage):
+                await self._abort_malformed(context, f"node {handshake.node_id}", failure)
+            if isinstance(failure, grpc.aio.BaseError):
+                logger.info("the stream of node %s at %s broke: %s", handshake.node_id, context.peer(), failure)
+            elif failure is not None:
+                raise failure
         finally:
             if stream.reader is not None:
                 stream.reader.cancel()
@@ -140,14 +143,14 @@ class PeerListener:
     async def _introduction(self, context: Any) -> Handshake | None:
         async with asyncio.timeout(self._introduction_timeout_s):
             raw = await context.read()
-        if raw is grpc.aio.EOF:
+        if raw is EOF:
             return None
         return handshake_from_wire(parse_frame(raw))
 
     async def _read(self, stream: _Stream, context: Any) -> None:
         sender = stream.introduced.node_id
         await context.write(self._reply(None))
-        while (raw := await context.read()) is not grpc.aio.EOF:
+        while (raw := await context.read()) is not EOF:
             frame = parse_frame(raw)
             messages = decode_messages(frame)
             if stream.replaced_by is not None:
@@ -159,13 +162,10 @@ class PeerListener:
 
     def _reintroduce(self, stream: _Stream, handshake: Handshake) -> None:
         before = stream.introduced
-        if (handshake.node_id, handshake.birth_id, handshake.incarnation, handshake.lane) != (
-            before.node_id,
-            before.birth_id,
-            before.incarnation,
-            before.lane,
-        ):
-            raise MalformedMessage(f"the stream of node {before.node_id} goes on as node {handshake.node_id}")
+        for field in ("protocol_version", "cluster_id", "node_id", "birth_id", "incarnation", "to_node_id", "lane"):
+            was, now = getattr(before, field), getattr(handshake, field)
+            if was != now:
+                raise MalformedMessage(f"a stream that began with {field} {_shown(was)} goes on with {_shown(now)}")
         if handshake.log_sequence < before.log_sequence:
             raise MalformedMessage(f"its log went back from {before.log_sequence} to {handshake.log_sequence} (L11)")
         stream.introduced = handshake
@@ -196,8 +196,13 @@ class PeerListener:
         ).SerializeToString()
 
     async def _abort_malformed(self, context: Any, who: str, error: MalformedMessage) -> None:
-        logger.error("closes the stream of %s at %s: %s", who, context.peer(), error)
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        reason = str(error)[:_REASON_CHARACTERS_MAX]
+        logger.error("closes the stream of %s at %s: %s", who, context.peer(), reason)
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
+
+
+def _shown(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _end(stream: _Stream, reason: str) -> None:

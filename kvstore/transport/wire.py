@@ -1,12 +1,17 @@
 """What both ends of a peer connection must agree on: method paths, sizes, and how a dead connection is noticed."""
 
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["CHANNEL_OPTIONS", "FRAME_BYTES_MAX", "HELLO_METHOD", "LINK_METHOD", "SERVER_OPTIONS", "SERVICE"]
+import grpc.aio
+
+__all__ = ["CHANNEL_OPTIONS", "EOF", "FRAME_BYTES_MAX", "HELLO_METHOD", "LINK_METHOD", "SERVER_OPTIONS", "SERVICE"]
 
 SERVICE: Final = "kvstore.paxos.v1.Peer"
 LINK_METHOD: Final = f"/{SERVICE}/Link"
 HELLO_METHOD: Final = f"/{SERVICE}/Hello"
+
+EOF: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
+"""What a read gives once the other side has said all it had to say."""
 
 FRAME_BYTES_MAX: Final = 64 << 20
 """No frame is larger, and so no message either."""

@@ -67,10 +67,7 @@ def test_a_slot_is_chosen_by_a_quorum_of_its_voters() -> None:
 def test_resends_wait_twice_as_long_each_time_up_to_a_limit() -> None:
     leader = leadership()
     leader.propose(app("a"), now=0.0, resend_s=0.3)
-    sent = []
-    for tenth in range(50):
-        if leader.due_for_resend(tenth / 10, wait_max_s=1.0):
-            sent.append(tenth)
+    sent = [tenth for tenth in range(50) if leader.due_for_resend(tenth / 10, wait_max_s=1.0)]
     assert sent == [3, 9, 19, 29, 39, 49]
 
 

@@ -67,7 +67,7 @@ def test_quorum_loss_all_but_the_hub_lose_everyone_else(hub: int) -> None:
 
 
 def test_constrained_election_the_hub_is_behind() -> None:
-    """The leader is cut off from all but one node of the rest; the hub, which reaches a quorum, missed decided slots."""
+    """The leader reaches one node of the rest only; the hub, which reaches a quorum, missed decided slots."""
     for seed in range(20):
         world = World(range(1, 6), seed=seed)
         world.elect(1)

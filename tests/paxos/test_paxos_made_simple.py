@@ -19,7 +19,7 @@ from .world import World
 
 
 def test_2_1_only_a_proposed_value_is_chosen_one_per_slot_and_learned_only_when_chosen() -> None:
-    """The three safety requirements of §2.1, on a whole run: the judge of ``World`` checks each of them at each step."""
+    """The three safety requirements of §2.1, on a whole run: the judge of ``World`` checks each at each step."""
     world = World((1, 2, 3))
     world.elect(1)
     for number in range(20):

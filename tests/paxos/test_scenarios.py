@@ -123,7 +123,7 @@ def test_a_value_is_not_given_out_while_the_log_may_come_back_with_another() -> 
 
 
 def test_a_state_that_outran_its_log_is_not_read_back_as_another_value() -> None:
-    """The same, whole: node 3 crashes with the decision applied and durable, and later serves that slot from its log."""
+    """The same, whole: node 3 crashes with the decision applied and durable, and later reads that slot from its log."""
     world = World((1, 2, 3), cached_slots_max=8)
     world.elect(3)
     world.isolate(3)
@@ -137,7 +137,7 @@ def test_a_state_that_outran_its_log_is_not_read_back_as_another_value() -> None
     while world.nodes[node(3)].applied_end == 0:
         if world.wires:
             world.deliver()
-        elif not any([world.persist(n) for n in world.up]):
+        elif not world.persist_everywhere():
             world.pass_time(0.1)
     world.checkpoint(node(3))
     world.crash(node(3))

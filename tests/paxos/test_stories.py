@@ -75,22 +75,22 @@ def test_a_node_that_restarts_does_not_depose_a_healthy_leader() -> None:
     assert world.core(1).status().ballot == before
 
 
-def test_without_a_leader_the_others_take_over_after_an_election_timeout_or_two() -> None:
-    for seed in range(20):
-        world = cluster(seed=seed)
-        world.crash(node(1))
-        took_s = world.run_until(lambda: bool(world.leaders()), within_s=4 * TIMEOUT_S)
-        assert took_s >= TIMEOUT_S * 0.9
+@pytest.mark.parametrize("seed", range(20))
+def test_without_a_leader_the_others_take_over_after_an_election_timeout_or_two(seed: int) -> None:
+    world = cluster(seed=seed)
+    world.crash(node(1))
+    took_s = world.run_until(lambda: bool(world.leaders()), within_s=4 * TIMEOUT_S)
+    assert took_s >= TIMEOUT_S * 0.9
 
 
-def test_a_lost_link_speeds_it_up() -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_a_lost_link_speeds_it_up(seed: int) -> None:
     """The connection to the leader broke at all followers: they need not wait for silence."""
-    for seed in range(20):
-        world = cluster(seed=seed)
-        world.crash(node(1))
-        world.link_lost(2, 1)
-        world.link_lost(3, 1)
-        assert world.run_until(lambda: bool(world.leaders()), within_s=4 * TIMEOUT_S) < TIMEOUT_S
+    world = cluster(seed=seed)
+    world.crash(node(1))
+    world.link_lost(2, 1)
+    world.link_lost(3, 1)
+    assert world.run_until(lambda: bool(world.leaders()), within_s=4 * TIMEOUT_S) < TIMEOUT_S
 
 
 def test_a_lost_link_of_one_follower_deposes_nobody() -> None:

@@ -7,7 +7,15 @@ from typing import BinaryIO
 import click
 
 from kvclient.cli import render
-from kvclient.cli.group import ErrorsInOneLine, Settings, complain, parse_endpoints_option
+from kvclient.cli.group import (
+    ErrorsInOneLine,
+    ExitCode,
+    Settings,
+    complain,
+    parse_endpoints_option,
+    parse_timeout_option,
+    readable,
+)
 from kvclient.cli.txn_text import TxnTextError, parse_transaction
 from kvclient.endpoints import DEFAULT_ENDPOINT
 from kvclient.results import DeleteResult, RangeResult
@@ -17,13 +25,33 @@ from kvclient.transaction import Compare, Get, Put
 __all__ = ["main"]
 
 BYTES = os.fsencode  # arguments as the bytes that the shell passed, UTF-8 or not
+NUMBER_MAX = 2**63 - 1  # what the wire can carry
+SHOWN_BYTES_MAX = 200
+
+
+def _number_option(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    if not 0 <= value <= NUMBER_MAX:
+        raise click.BadParameter(f"{value} is not between 0 and {NUMBER_MAX}", ctx=ctx, param=param)
+    return value
 
 
 @click.group(
     cls=ErrorsInOneLine,
+    no_args_is_help=False,  # one line, as for any other mistake
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
-    Exit codes: 0 done; 1 absent, not swapped, or an error; 2 wrong usage.
+    Exit codes:
+      0    done
+      1    the answer is no: KEY is absent (get), its value is not OLD (cas)
+      2    wrong usage; nothing was sent
+      3    an error: unreachable, refused, a read not answered in time; nothing was written
+      4    whether the write was done is unknown: it was sent, and no answer came
+      130  interrupted; a write that was under way may be done or not
+      141  whoever read the output went away
+    Errors are one line on stderr.
+
+    \b
+    Keys and values are bytes: what is no UTF-8 passes as it is, in and out.
     A key or value that begins with "-" goes after "--":  kv-client put -- -k -v
 
     \b
@@ -44,10 +72,13 @@ BYTES = os.fsencode  # arguments as the bytes that the shell passed, UTF-8 or no
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    envvar="KV_TIMEOUT",
+    type=float,
     default=DEFAULT_TIMEOUT_S,
     show_default=True,
+    show_envvar=True,
     metavar="S",
+    callback=parse_timeout_option,
     help="Seconds for the whole call, over all endpoints.",
 )
 @click.option(
@@ -75,15 +106,16 @@ def main(ctx: click.Context, endpoints: tuple[str, ...], timeout: float, output:
 @click.argument("value", type=BYTES)
 @click.pass_obj
 def put(settings: Settings, key: bytes, value: bytes) -> None:
-    """Set KEY to VALUE; with "-" as VALUE, to what stdin holds.
+    """Set KEY to VALUE, or to all that standard input holds if VALUE is "-". Prints OK.
 
     \b
     Examples:
       kv-client put greeting hello
       kv-client put photo - < photo.jpg
+      printf - | kv-client put dash -
     """
     if value == b"-":
-        value = sys.stdin.buffer.read()
+        value = _read(None if sys.stdin is None else sys.stdin.buffer)
     with settings.client() as client:
         render.put(client.put(key, value), settings.output)
 
@@ -91,15 +123,19 @@ def put(settings: Settings, key: bytes, value: bytes) -> None:
 @main.command()
 @click.argument("key", type=BYTES)
 @click.option("--prefix", is_flag=True, help="All keys that begin with KEY; all keys at all if KEY is ''.")
-@click.option("--limit", type=click.IntRange(min=0), default=0, help="At most this many keys; 0 is all.")
-@click.option("--rev", type=click.IntRange(min=0), default=0, help="As of this revision; 0 is now.")
+@click.option(
+    "--limit", type=int, default=0, metavar="N", callback=_number_option, help="At most this many keys; 0 is all."
+)
+@click.option("--rev", type=int, default=0, metavar="N", callback=_number_option, help="As of this revision; 0 is now.")
 @click.option("--keys-only", is_flag=True, help="No values.")
 @click.option("--serializable", is_flag=True, help="What the endpoint has, without asking the others: maybe old.")
 @click.pass_context
 def get(
     ctx: click.Context, key: bytes, *, prefix: bool, limit: int, rev: int, keys_only: bool, serializable: bool
 ) -> None:
-    """Print the value of KEY. Exits with 1 if KEY is absent. With --prefix, prints keys and values in turn.
+    """Print the value of KEY: its bytes and a newline. Exits with 1 if KEY is absent.
+
+    With --prefix, prints keys and values in turn, a line each.
 
     \b
     Examples:
@@ -121,7 +157,7 @@ def get(
     render.found(found, settings.output, keys=prefix or keys_only, values=not keys_only)
     if not prefix and not found.kvs:
         complain(f"{_readable(key)} is absent")
-        ctx.exit(1)
+        ctx.exit(ExitCode.NO)
 
 
 @main.command(name="del")
@@ -147,7 +183,9 @@ def delete(settings: Settings, key: bytes, *, prefix: bool) -> None:
 @click.option("--absent", is_flag=True, help="KEY must be absent; give no OLD then.")
 @click.pass_context
 def cas(ctx: click.Context, key: bytes, values: tuple[bytes, ...], *, absent: bool) -> None:
-    """Compare and swap: set KEY to NEW if its value is OLD. If not, prints the current value on stderr and exits with 1.
+    """Compare and swap: set KEY to NEW if its value is OLD. Prints OK.
+
+    If its value is another, or KEY is absent, says so on stderr and exits with 1.
 
     \b
     Examples:
@@ -169,7 +207,7 @@ def cas(ctx: click.Context, key: bytes, values: tuple[bytes, ...], *, absent: bo
                 complain(f"{_readable(key)} is {_readable(current.value)}")
             case _:
                 complain(f"{_readable(key)} is absent")
-        ctx.exit(1)
+        ctx.exit(ExitCode.NO)
 
 
 @main.command()
@@ -178,8 +216,9 @@ def cas(ctx: click.Context, key: bytes, values: tuple[bytes, ...], *, absent: bo
 def txn(settings: Settings, file: BinaryIO) -> None:
     """Do the transaction in FILE, or on stdin. All of it happens at one revision.
 
-    Three blocks, separated by blank lines: comparisons that must all hold, what to do then, what to do otherwise. Prints
-    SUCCESS or FAILURE, by which branch ran, and its results; both exit with 0. An empty block is just its blank line.
+    Three blocks, separated by blank lines: comparisons that must all hold, what to do then, what to do otherwise.
+    An empty block is just its blank line. Prints SUCCESS or FAILURE, by which branch ran, and then its results; both
+    exit with 0.
 
     \b
     Comparisons:  value("K") = "V"    with = != < >; false if K is absent
@@ -187,7 +226,7 @@ def txn(settings: Settings, file: BinaryIO) -> None:
     Operations:   put K V
                   get K               or: get --prefix K
                   del K               or: del --prefix K
-    Words are quoted as in a shell; lines that begin with # are comments.
+    Words are quoted as in a shell, line breaks too; lines that begin with # are comments.
 
     \b
     Example: take a lock that nobody has, else see who has it.
@@ -202,7 +241,7 @@ def txn(settings: Settings, file: BinaryIO) -> None:
       END
     """
     try:
-        parts = parse_transaction(file.read())
+        parts = parse_transaction(_read(file))
     except TxnTextError as error:
         raise click.UsageError(str(error)) from None
     with settings.client() as client:
@@ -213,7 +252,7 @@ def txn(settings: Settings, file: BinaryIO) -> None:
 @main.command()
 @click.pass_context
 def status(ctx: click.Context) -> None:
-    """What each endpoint says about itself. Exits with 1 if one does not answer.
+    """What each endpoint says about itself. Exits with 3 if one does not answer.
 
     \b
     Examples:
@@ -228,7 +267,7 @@ def status(ctx: click.Context) -> None:
     for error in failed:
         complain(str(error))
     if failed:
-        ctx.exit(1)
+        ctx.exit(ExitCode.FAILED)
 
 
 @main.command()
@@ -246,5 +285,16 @@ def members(settings: Settings) -> None:
 
 
 def _readable(raw: bytes) -> str:
-    """For messages: text as it is, what is no UTF-8 in escapes."""
-    return os.fsdecode(raw).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """For messages: at most ``SHOWN_BYTES_MAX`` of a value that may be a photo."""
+    shown = readable(raw[:SHOWN_BYTES_MAX])
+    return shown if len(raw) <= SHOWN_BYTES_MAX else f"{shown}... ({len(raw)} bytes)"
+
+
+def _read(file: BinaryIO | None) -> bytes:
+    """All of it; what cannot be read is wrong usage, and nothing is sent."""
+    if file is None:
+        raise click.UsageError("standard input is closed")
+    try:
+        return file.read()
+    except OSError as error:
+        raise click.UsageError(f"the input cannot be read: {error.strerror}") from None

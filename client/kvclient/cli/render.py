@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 import click
 
+from kvclient.cli.group import readable
 from kvclient.cli.tables import print_table
 from kvclient.results import (
     DeleteResult,
@@ -120,13 +121,7 @@ def _rows(columns: Sequence[str], rows: Sequence[Sequence[str]], output: str | N
 
 def _key_row(kv: KeyValue) -> list[str]:
     numbers = (kv.version, kv.create_revision, kv.mod_revision, kv.lease)
-    return [_shown(kv.key), _shown(kv.value), *map(str, numbers)]
-
-
-def _shown(raw: bytes) -> str:
-    """In a table, bytes that are no text and control characters are escaped; elsewhere nothing is."""
-    text = raw.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return [readable(kv.key), readable(kv.value), *map(str, numbers)]
 
 
 def _status_row(status: EndpointStatus, *, plain: bool) -> list[str]:

@@ -8,7 +8,8 @@
     get k                   what to do otherwise
 
 A blank line ends a block, so an empty block is just a blank line; blocks that are left out at the end are empty. Words
-are quoted as in a POSIX shell. A line that begins with ``#`` is a comment. Bytes that are no UTF-8 pass unharmed.
+are quoted as in a POSIX shell; between quotes a line may break. A line that begins with ``#`` is a comment. Bytes that
+are no UTF-8 pass unharmed.
 """
 
 import re
@@ -23,11 +24,14 @@ class TxnTextError(ValueError):
     """The text is no transaction; says which line and why."""
 
 
+NUMBER_MAX = 2**63 - 1  # what the wire can carry
+
 _WORD = r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+"""
 _KEY = r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\()])+"""
 _COMPARISON = re.compile(
     rf"(?P<target>value|version|create|mod|lease)\s*\(\s*(?P<key>{_KEY})\s*\)\s*"
-    rf"(?P<relation>!=|[=<>])\s*(?P<operand>{_WORD})"
+    rf"(?P<relation>!=|[=<>])\s*(?P<operand>{_WORD})",
+    re.DOTALL,
 )
 _COMPARISON_FORM = 'a comparison is TARGET("KEY") = "OPERAND"; TARGET: value, version, create, mod, lease; or != < >'
 _OPERATION_FORM = "an operation is: put KEY VALUE, get [--prefix] KEY, del [--prefix] KEY"
@@ -35,14 +39,7 @@ _OPERATION_FORM = "an operation is: put KEY VALUE, get [--prefix] KEY, del [--pr
 
 def parse_transaction(text: bytes) -> TransactionParts:
     """The transaction that the text describes; raises ``TxnTextError``."""
-    blocks: list[list[tuple[int, str]]] = [[]]
-    for number, line in enumerate(text.decode("utf-8", "surrogateescape").split("\n"), start=1):
-        stripped = line.strip(" \t\r")
-        if not stripped:
-            blocks.append([])
-        elif not stripped.startswith("#"):
-            blocks[-1].append((number, stripped))
-    blocks += [[], []]
+    blocks = [*_blocks(text), [], []]
     for surplus in blocks[3:]:
         for number, line in surplus:
             raise TxnTextError(f"line {number}: {line!r} comes after the third block; there are three")
@@ -51,6 +48,44 @@ def parse_transaction(text: bytes) -> TransactionParts:
     parts.then(*(_operation(number, line) for number, line in blocks[1]))
     parts.otherwise(*(_operation(number, line) for number, line in blocks[2]))
     return parts
+
+
+def _blocks(text: bytes) -> list[list[tuple[int, str]]]:
+    """Of each block its lines, with their numbers; a line that breaks between quotes is one."""
+    blocks: list[list[tuple[int, str]]] = [[]]
+    pieces: list[str] = []  # of the line that has begun
+    begun, quote = 0, ""
+    for number, line in enumerate(text.decode("utf-8", "surrogateescape").split("\n"), start=1):
+        if not pieces:
+            begun = number
+            stripped = line.strip(" \t\r")
+            if not stripped:
+                blocks.append([])
+            if not stripped or stripped.startswith("#"):
+                continue
+        pieces.append(line)
+        quote = _quote_after(line, quote)
+        if not quote:
+            blocks[-1].append((begun, "\n".join(pieces).strip(" \t\r")))
+            pieces = []
+    if pieces:
+        raise TxnTextError(f"line {begun}: the quotation that begins here with {quote} has no end")
+    return blocks
+
+
+def _quote_after(line: str, quote: str) -> str:
+    """The quotation mark that is open at the end of the line, given the one that is open at its beginning; or ""."""
+    escaped = False
+    for character in line:
+        if escaped:
+            escaped = False
+        elif character == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+    return quote
 
 
 def _comparison(number: int, line: str) -> Comparison:
@@ -62,7 +97,7 @@ def _comparison(number: int, line: str) -> Comparison:
     if target == "value":
         value = Compare.value(key)
         return {"=": value == operand, "!=": value != operand, "<": value < operand, ">": value > operand}[relation]
-    if not re.fullmatch(r"-?[0-9]{1,19}", operand):
+    if not re.fullmatch(r"-?[0-9]{1,19}", operand) or abs(int(operand)) > NUMBER_MAX:
         raise TxnTextError(f"line {number}: {target} is compared with a number, not with {operand!r}")
     number_of = getattr(Compare, target)(key)
     operand_number = int(operand)

@@ -11,7 +11,7 @@
             OutOfRange
                 Compacted       the revision is no longer kept
                 FutureRevision  the revision does not exist yet
-        ServerFailed            a read failed in a way that has no name above
+        ServerFailed            a read failed in a way that has no name above, at every endpoint
         ClientClosed            the client was closed before the call, or during a read
 
 So for a write: ``UnknownOutcome`` leaves a doubt, everything else means that it was not done. No exception of grpc or

@@ -40,7 +40,10 @@ __all__ = ["Replica", "ReplicaConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaConfig:
-    """``retry_s``: how long a question to the leader may stay unanswered, and the pause after a refusal."""
+    """``retry_s``: how long a question to the leader may stay unanswered, and the pause after a refusal.
+
+    ``pending_max`` bounds the writes that wait here, the entries that others forwarded, and the reads, each by itself.
+    """
 
     node_id: NodeId
     incarnation: int
@@ -81,7 +84,7 @@ class Replica:
             entries_max=config.batch_entries_max,
             bytes_max=config.batch_bytes_max,
         )
-        self._reads = Reads(config.incarnation, retry_s=config.retry_s)
+        self._reads = Reads(config.incarnation, retry_s=config.retry_s, pending_max=config.pending_max)
         self._proposed: dict[ProposalId, CommandBatch] = {}
         self._entries_in_flight = 0
         self._reachable: dict[NodeId, None] = {}
@@ -110,12 +113,19 @@ class Replica:
         return self._writes.add(entry)
 
     def read(self) -> int:
-        """A client's linearizable read: ReadAllowed will name the ticket once the local state may serve it (L7)."""
+        """A client's linearizable read: ReadAllowed will name the ticket once the local state may serve it (L7).
+
+        Raises Overloaded.
+        """
         return self._reads.add()
 
     def forget_write(self, ticket: int) -> bool:
         """The client gave up. True where the write was certainly not proposed and never will be."""
         return self._writes.forget(ticket)
+
+    def forget_read(self, ticket: int) -> None:
+        """The client gave up."""
+        self._reads.forget(ticket)
 
     def persisted(self, write_id: WriteId, now: float) -> None:
         self._paxos.persisted(write_id, now)
@@ -164,7 +174,7 @@ class Replica:
             answers, self._turn.answers = self._turn.answers, []
             yield AnswerAll(answers)
         if effects.leadership is not None:
-            self._refused_until = float("-inf")
+            self._refused_until = min(self._refused_until, now)  # what waits may go out with the next turn
             yield LeadershipStep(effects.leadership)
 
     def wants_turn(self, now: float) -> bool:
@@ -304,6 +314,9 @@ class Replica:
                     for ticket, result in enumerate(replies, submission.first_ticket):
                         if self._writes.settle(ticket):
                             self._turn.answers.append(Answered(ticket, result))
+            elif isinstance(value, Configuration):
+                ((_, encoded),) = self._encode_configurations((GoverningConfiguration(slot_value.slot, value),))
+                self.store.apply(slot_value.slot, None, configuration=encoded)
             else:
                 self.store.apply(slot_value.slot, None)
         if any(isinstance(d.value, Configuration) for d in decided):

@@ -18,8 +18,11 @@ from kvstore.paxos.types import NodeId
 __all__ = ["Overloaded", "PendingWrite", "Stage", "Writes"]
 
 
+_GIVEN_UP_MAX = 1024
+
+
 class Overloaded(Exception):
-    """As many writes wait here as may; nothing was kept of this one."""
+    """As many writes, or reads, wait here as may; nothing was kept of this one."""
 
 
 class Stage(enum.Enum):
@@ -75,6 +78,8 @@ class Writes:
     def forget(self, ticket: int) -> bool:
         """The client gave up. True where the entry had certainly not been proposed."""
         pending = self._pending.pop(ticket, None)
+        if len(self._waiting) > 2 * len(self._pending) + _GIVEN_UP_MAX:  # clients that try again while nobody leads
+            self._waiting = deque(waiting for waiting in self._waiting if waiting in self._pending)
         return pending is not None and pending.stage is Stage.WAITING
 
     # On the way
@@ -93,17 +98,25 @@ class Writes:
         return len(self._pending)
 
     def take_batch(self) -> CommandBatch | None:
-        """The next slot's worth of what waits here: own entries and forwarded ones, in the order they came."""
+        """The next slot's worth of what waits here: forwarded entries and own ones, each in the order they came.
+
+        Within both limits, but at least one entry or one forwarded submission, which stays whole.
+        """
         batch = CommandBatch()
         count = size = 0
-        while self._received and count < self._entries_max and size < self._bytes_max:
-            submission = self._received.popleft()
-            self._received_entries -= len(submission.entries)
-            batch.submissions.append(submission)
+        while self._received:
+            submission = self._received[0]
             count += len(submission.entries)
             size += submission.ByteSize()
-        for submission in self._own_submissions(self._entries_max - count, self._bytes_max - size):
+            if batch.submissions and (count > self._entries_max or size > self._bytes_max):
+                break
+            self._received.popleft()
+            self._received_entries -= len(submission.entries)
             batch.submissions.append(submission)
+        if not self._received:
+            is_empty = not batch.submissions
+            for submission in self._own_submissions(self._entries_max - count, self._bytes_max - size, force=is_empty):
+                batch.submissions.append(submission)
         if not batch.submissions:
             return None
         batch.origin.node_id = self._me
@@ -115,7 +128,7 @@ class Writes:
     def take_submissions(self) -> Iterable[Submission]:
         """Everything that waits here, to be forwarded in messages of bounded size."""
         while self._waiting:
-            yield from self._own_submissions(self._entries_max, self._bytes_max)
+            yield from self._own_submissions(self._entries_max, self._bytes_max, force=True)
 
     def take_received(self) -> list[Submission]:
         """Forwarded submissions that this node, no longer leading, will not propose."""
@@ -124,13 +137,16 @@ class Writes:
         self._received_entries = 0
         return received
 
-    def _own_submissions(self, entries_max: int, bytes_max: int) -> list[Submission]:
-        """Runs of consecutive tickets from the head of the queue, within both limits but at least one entry."""
+    def _own_submissions(self, entries_max: int, bytes_max: int, *, force: bool) -> list[Submission]:
+        """Runs of consecutive tickets from the head of the queue, within both limits; ``force``: at least one entry."""
         runs: list[Submission] = []
         count = size = 0
-        while self._waiting and count < entries_max and size < bytes_max:
-            ticket = self._waiting.popleft()
+        while self._waiting and count < entries_max:
+            ticket = self._waiting[0]
             pending = self._pending.get(ticket)
+            if pending is not None and size + pending.size > bytes_max and (count or not force):
+                break
+            self._waiting.popleft()
             if pending is None:
                 continue  # forgotten meanwhile
             pending.stage = Stage.SENT

@@ -52,7 +52,10 @@ class NodePort:
         return result
 
     async def linearizable(self) -> None:
-        await self._node.linearizable()
+        try:
+            await self._node.linearizable()
+        except Overloaded:
+            raise TooManyRequests from None
 
     def header_fields(self) -> HeaderFields:
         status = self._node.status()

@@ -52,7 +52,7 @@ class Settings:
     @contextmanager
     def client(self) -> Iterator[Client]:
         """A client for one command."""
-        with Client(self.endpoints, timeout=self.timeout_s) as client:
+        with Client(self.endpoints, timeout=self.timeout_s, watch_connections=False) as client:
             yield client
 
 
@@ -69,6 +69,7 @@ class ErrorsInOneLine(click.Group):
     ) -> Any:
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines about connections are nobody's answer
         if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a table in a locale without its letters
         try:
@@ -78,8 +79,8 @@ class ErrorsInOneLine(click.Group):
             _end(ExitCode.USAGE, f"{error.format_message()} (see {help_of} --help)")
         except click.ClickException as error:
             _end(ExitCode.USAGE, error.format_message())
-        except click.Abort:
-            _end(ExitCode.INTERRUPTED, "interrupted; whether a write that was under way is done is unknown")
+        except click.Abort:  # an interrupt before the command began
+            _end(ExitCode.INTERRUPTED, "interrupted")
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -89,6 +90,10 @@ class ErrorsInOneLine(click.Group):
             _end(ExitCode.UNKNOWN, str(error))
         except KvError as error:
             _end(ExitCode.FAILED, str(error))
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                click.echo(err=True)  # the terminal has written ^C there
+            _end(ExitCode.INTERRUPTED, "interrupted; whether a write that was under way is done is unknown")
         except BrokenPipeError:
             _silence_stdout()
             sys.exit(ExitCode.NOBODY_READS)

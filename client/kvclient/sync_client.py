@@ -3,16 +3,19 @@
 One client may be shared by threads. Connections are made when first needed and kept. gRPC's blocking channels move only
 while a call is under way: between calls they neither notice that a server has gone, so that the next write breaks with
 its outcome unknown, nor finish connecting again. Whoever subscribes to a channel's connectivity gets a thread that
-keeps it moving: hence the subscriptions. That thread looks up every 0.2 s, and ``close`` waits for it. It must be
-closed before the interpreter ends, or gRPC waits for ever for a thread that is no more: hence the finalizer.
+keeps it moving: hence the subscriptions. That thread looks up every 0.2 s, and ``close`` waits until it has ended:
+an interpreter that ends before it may leave a lock of gRPC's locked, and then wait for it for ever. Hence the
+finalizer, for programs that forget to close. For the same reason gRPC's own futures are not used: they need such a
+thread as well.
 """
 
 import threading
 import time
 import weakref
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 
@@ -28,6 +31,9 @@ from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, answer_of, closed_failure, 
 from kvclient.transaction import TransactionParts
 
 __all__ = ["Client", "Transaction"]
+
+THREADS_WAIT_MAX_S = 5.0
+THREADS_POLL_S = 0.002
 
 T = TypeVar("T")
 
@@ -168,11 +174,12 @@ class Client:
         timeout_s = self._shell.timeout(timeout)
         asked = [calls.status(endpoint) for endpoint in self.endpoints]
         attempts = [Attempt(endpoint, pause_s=0.0, timeout_s=timeout_s) for endpoint in self.endpoints]
-        pending = list(map(self._begin, asked, attempts))
-        return tuple(
-            status_of(call, attempt.endpoint, self._end(future, attempt))
-            for call, attempt, future in zip(asked, attempts, pending, strict=True)
-        )
+        pool = ThreadPoolExecutor(len(asked))
+        try:
+            answers = list(pool.map(self._send, asked, attempts))
+        finally:
+            pool.shutdown(wait=False)  # an interrupt need not wait for answers
+        return tuple(map(status_of, asked, self.endpoints, answers))
 
     def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
         """The nodes of the cluster."""
@@ -202,31 +209,13 @@ class Client:
             payload = method(call.payload, timeout=attempt.timeout_s, metadata=call.metadata, wait_for_ready=False)
             return answer_of(payload, endpoint=attempt.endpoint)
         except grpc.RpcError as error:
-            return self._failure(error, attempt)
+            failure = failure_of(error, endpoint=attempt.endpoint)
+            if self._closed and failure.code is Code.CANCELLED:
+                return closed_failure(attempt.endpoint)
+            return failure
         except ValueError:  # how grpc says that another thread has closed the channel meanwhile
             pass
         raise ClientClosed
-
-    def _begin(self, call: Call[T], attempt: Attempt) -> "grpc.CallFuture[bytes]":
-        """The first half of ``_send``, for many at once."""
-        method = self._method(call, attempt.endpoint)
-        try:
-            return method.future(call.payload, timeout=attempt.timeout_s, metadata=call.metadata, wait_for_ready=False)
-        except ValueError:
-            pass
-        raise ClientClosed
-
-    def _end(self, future: "grpc.CallFuture[bytes]", attempt: Attempt) -> bytes | Failure:
-        try:
-            return answer_of(future.result(), endpoint=attempt.endpoint)
-        except grpc.RpcError as error:
-            return self._failure(error, attempt)
-
-    def _failure(self, error: grpc.RpcError, attempt: Attempt) -> Failure:
-        failure = failure_of(error, endpoint=attempt.endpoint)
-        if self._closed and failure.code is Code.CANCELLED:
-            return closed_failure(attempt.endpoint)
-        return failure
 
     def _method(self, call: Call[T], endpoint: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
         with self._lock:
@@ -243,7 +232,22 @@ class Client:
 
 def _close_all(channels: dict[str, grpc.Channel]) -> None:
     for channel in channels.values():
+        channel.unsubscribe(_ignore)
+    for channel in channels.values():
+        _await_its_threads(channel)
+    for channel in channels.values():
         channel.close()
+
+
+def _await_its_threads(channel: grpc.Channel) -> None:
+    """Until gRPC's threads for the connectivity have ended, see above. gRPC has no public way to ask for that."""
+    state: Any = channel._connectivity_state  # type: ignore[attr-defined]  # noqa: SLF001
+    deadline = time.monotonic() + THREADS_WAIT_MAX_S
+    while time.monotonic() < deadline:
+        with state.lock:
+            if not (state.polling or state.delivering):
+                return
+        time.sleep(THREADS_POLL_S)
 
 
 def _ignore(_: grpc.ChannelConnectivity) -> None:

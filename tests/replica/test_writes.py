@@ -2,7 +2,7 @@
 
 import pytest
 from kvproto.command_pb2 import CommandBatch, Entry, Submission
-from kvproto.etcd.rpc_pb2 import PutResponse, RangeRequest
+from kvproto.etcd.rpc_pb2 import PutResponse
 
 from kvstore.paxos.effects import Role
 from kvstore.paxos.messages import Accept, AcceptedEntry, Decided
@@ -11,7 +11,7 @@ from kvstore.replica.messages import Forward, ForwardReply
 from kvstore.replica.steps import Undone
 from kvstore.replica.writes import Overloaded, Writes
 
-from .cluster import RETRY_S, Cluster, Member, put
+from .cluster import RETRY_S, Cluster, put
 
 SIZE = put("k00", "x" * 50).ByteSize()
 
@@ -40,11 +40,6 @@ def proposed(cluster: Cluster) -> list[CommandBatch]:
     """Every batch that any leader sent out, each once."""
     values = {w.message.value.data: None for w in cluster.messages(Accept) if isinstance(w.message.value, Application)}
     return [CommandBatch.FromString(data) for data in values]
-
-
-def times_applied(member: Member, key: str) -> int:
-    found = member.store.range(RangeRequest(key=key.encode())).kvs
-    return found[0].version if found else 0
 
 
 # Batches
@@ -251,7 +246,7 @@ def test_a_refused_write_is_sent_again_after_a_pause() -> None:
     cluster.run_until(lambda: ticket in follower.results)
     assert cluster.now - begun >= RETRY_S
     assert len(cluster.messages(Forward)) == 2
-    assert times_applied(other, "k") == 1
+    assert other.times_put("k") == 1
 
 
 def test_a_refusal_pauses_nothing_once_another_node_leads() -> None:
@@ -295,7 +290,7 @@ def test_a_proposal_that_lost_its_slot_is_proposed_again_by_who_leads_then() -> 
     cluster.run_until(lambda: taken in follower.results)
     cluster.heal()
     cluster.run_until(lambda: ticket in old.results)
-    assert times_applied(old, "k") == 2
+    assert old.times_put("k") == 2
     assert [member.value("k") for member in cluster.up] == ["old"] * 3
     cluster.run_until(cluster.agreed)
 
@@ -320,7 +315,7 @@ def test_a_forwarded_proposal_that_lost_its_slot_is_reported_to_who_forwarded_it
     cluster.heal()
     cluster.run_until(lambda: ticket in follower.results)
     assert [wire.sender for wire in cluster.messages(ForwardReply)] == [old.node_id]
-    assert times_applied(follower, "k") == 1
+    assert follower.times_put("k") == 1
 
 
 def test_a_proposal_that_the_next_leader_completes_is_answered_by_the_old_one() -> None:
@@ -336,7 +331,7 @@ def test_a_proposal_that_the_next_leader_completes_is_answered_by_the_old_one() 
     cluster.release()
     cluster.heal()
     cluster.run_until(lambda: ticket in old.results)
-    assert times_applied(old, "k") == 1
+    assert old.times_put("k") == 1
 
 
 def test_a_proposal_below_a_snapshot_has_an_unknown_fate() -> None:

@@ -5,6 +5,7 @@ for itself and draws nothing from a shared stream of chance.
 """
 
 import enum
+import itertools
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -179,7 +180,7 @@ def _draw_lanes(rng: Random, kind: FaultKind, nodes: tuple[NodeId, ...]) -> Lane
         case FaultKind.QUORUM_LOSS:  # everybody reaches one hub, and nobody else
             return _both_ways([link for link in links if order[0] not in link])
         case FaultKind.CHAIN:
-            neighbours = {frozenset(pair) for pair in zip(order, order[1:], strict=False)}
+            neighbours = {frozenset(pair) for pair in itertools.pairwise(order)}
             return _both_ways([link for link in links if frozenset(link) not in neighbours])
         case FaultKind.RESET:
             return tuple(sorted(rng.sample(links, rng.randint(1, len(links)))))

@@ -186,13 +186,9 @@ class Process:
             first_slot=recovered.first_slot,
             decided_end=Slot(store.applied_end),
         )
-        self._consensus.process_started(
-            self.node_id, promised=recovered.promised, decided_end=Slot(store.applied_end)
-        )
+        self._consensus.process_started(self.node_id, promised=recovered.promised, decided_end=Slot(store.applied_end))
         self._trace.emit(
-            ProcessStarted(
-                self._scheduler.now, self.node_id, incarnation, recovered.promised, Slot(store.applied_end)
-            )
+            ProcessStarted(self._scheduler.now, self.node_id, incarnation, recovered.promised, Slot(store.applied_end))
         )
         self.condition = Condition.RUNNING
         self._log: MemoryAcceptorLog = log
@@ -332,7 +328,7 @@ class Process:
     def inject(self, act: Callable[[Replica, float], object]) -> None:
         """``act`` is an input like any other: it takes place with the next turn."""
         if self.is_up:
-            self._post(lambda now: act(self._replica, now))
+            self._post(lambda now: _ignore(act(self._replica, now)))
 
     def call(self, call: Call) -> None:
         """A client's request arrives."""
@@ -549,6 +545,10 @@ class Process:
         if ticket is not None:
             self._writes.pop(ticket, None)
         call.answer(reply)
+
+
+def _ignore(_result: object) -> None:
+    """An input has no result."""
 
 
 def _governing(store: WatchedStore, first: Configuration) -> tuple[GoverningConfiguration, ...]:

@@ -100,23 +100,20 @@ class Writes:
     def take_batch(self) -> CommandBatch | None:
         """The next slot's worth of what waits here: forwarded entries and own ones, each in the order they came.
 
-        Within both limits, but at least one entry or one forwarded submission, which stays whole.
+        Within both limits, but at least one entry or one forwarded submission, which stays whole. Own and forwarded
+        ones take turns in going first, so that neither waits for the other to run dry.
         """
         batch = CommandBatch()
-        count = size = 0
-        while self._received:
-            submission = self._received[0]
-            count += len(submission.entries)
-            size += submission.ByteSize()
-            if batch.submissions and (count > self._entries_max or size > self._bytes_max):
-                break
-            self._received.popleft()
-            self._received_entries -= len(submission.entries)
-            batch.submissions.append(submission)
-        if not self._received:
-            is_empty = not batch.submissions
-            for submission in self._own_submissions(self._entries_max - count, self._bytes_max - size, force=is_empty):
-                batch.submissions.append(submission)
+        forwarded_first = self._next_batch % 2 == 1
+        for forwarded in (forwarded_first, not forwarded_first):
+            if not (self._received if forwarded else self._waiting):
+                continue
+            take = self._received_submissions if forwarded else self._own_submissions
+            if not batch.submissions:
+                batch.submissions.extend(take(self._entries_max, self._bytes_max, force=True))
+                continue
+            count = sum(len(submission.entries) for submission in batch.submissions)
+            batch.submissions.extend(take(self._entries_max - count, self._bytes_max - batch.ByteSize(), force=False))
         if not batch.submissions:
             return None
         batch.origin.node_id = self._me
@@ -136,6 +133,20 @@ class Writes:
         self._received.clear()
         self._received_entries = 0
         return received
+
+    def _received_submissions(self, entries_max: int, bytes_max: int, *, force: bool) -> list[Submission]:
+        """Whole submissions from the head of the queue, within both limits; ``force``: at least one."""
+        taken: list[Submission] = []
+        count = size = 0
+        while self._received:
+            submission = self._received[0]
+            count += len(submission.entries)
+            size += submission.ByteSize()
+            if (count > entries_max or size > bytes_max) and (taken or not force):
+                break
+            taken.append(self._received.popleft())
+            self._received_entries -= len(submission.entries)
+        return taken
 
     def _own_submissions(self, entries_max: int, bytes_max: int, *, force: bool) -> list[Submission]:
         """Runs of consecutive tickets from the head of the queue, within both limits; ``force``: at least one entry."""

@@ -182,12 +182,12 @@ def test_keys_and_values_are_any_bytes(channel: grpc.Channel) -> None:
 def test_other_protocols_on_a_port(steady_cluster: LocalCluster, port: str, bytes_: bytes) -> None:
     for node_id in steady_cluster.node_ids:
         host, _, number = steady_cluster.endpoint(node_id).rpartition(":")
-        with socket.create_connection((host, int(number) + (port == "peer")), timeout=30) as connection:
-            with contextlib.suppress(OSError):  # it may hang up at any moment
-                connection.sendall(bytes_)
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(4096):
-                    pass
+        connection = socket.create_connection((host, int(number) + (port == "peer")), timeout=30)
+        with connection, contextlib.suppress(OSError):  # it may hang up at any moment
+            connection.sendall(bytes_)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
 
 
 @pytest.fixture(params=[1, 2, 3], ids="node {}".format)

@@ -262,7 +262,8 @@ def test_five_cores_keep_the_laws() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_five_cores_keep_the_laws_at_length() -> None:
     run_state_machine_as_test(
-        FiveCores, settings=settings(NORMAL, max_examples=1500, stateful_step_count=150, derandomize=False)
+        FiveCores, settings=settings(NORMAL, max_examples=2000, stateful_step_count=120, derandomize=False)
     )

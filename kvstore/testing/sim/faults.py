@@ -111,13 +111,21 @@ def draw_plan(
     while at < end_s * 0.95:
         kind = rng.choices(mixture, weights)[0]
         until = min(at + length_s * rng.uniform(0.2, 2.0), end_s)
-        plan.append(_draw(Random(rng.getrandbits(64)), len(plan) + 1, kind, at, until, nodes, timeout_s))  # noqa: S311
+        dice = Random(rng.getrandbits(64))  # noqa: S311  a simulation's
+        plan.append(_draw(dice, kind, nodes, number=len(plan) + 1, at=at, until=until, timeout_s=timeout_s))
         at += rng.expovariate(1.0 / gap_s)
     return tuple(plan)
 
 
 def _draw(
-    rng: Random, number: int, kind: FaultKind, at: float, until: float, nodes: tuple[NodeId, ...], timeout_s: float
+    rng: Random,
+    kind: FaultKind,
+    nodes: tuple[NodeId, ...],
+    *,
+    number: int,
+    at: float,
+    until: float,
+    timeout_s: float,
 ) -> Fault:
     return Fault(
         number=number,

@@ -35,9 +35,11 @@ class Desk:
         self._writes: dict[int, Call] = {}
         self._reads: dict[int, Call] = {}
 
-    def take(self, call: Call) -> None:
-        """A request, in a turn of the node."""
+    def arrives(self, call: Call) -> None:
+        """A request has reached the process; a turn will take it."""
         self._waiting[call] = None
+
+    def take(self, call: Call) -> None:
         try:
             if isinstance(call.request, Entry):
                 ticket = self._replica.write(call.request)
@@ -53,7 +55,7 @@ class Desk:
             self._answer(call, Failed("overloaded"))
 
     def give_up(self, call: Call) -> None:
-        """The client no longer waits."""
+        """The client no longer waits, and said so after its request."""
         if call not in self._waiting:
             return
         ticket = self._waiting[call]

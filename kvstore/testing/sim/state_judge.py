@@ -23,7 +23,6 @@ EncodedAnswer = tuple[str, int, bytes]
 
 @dataclass(slots=True)
 class _Node:
-    incarnation: int = 0
     applied_end: int = 0
     committed: dict[int, bytes] = field(default_factory=dict)
     """Every state that was ever committed here: the hash by ``applied_end``."""
@@ -31,7 +30,7 @@ class _Node:
     reads: dict[int, Slot] = field(default_factory=dict)
     """Reads without an answer, and what they must see at least."""
     given_up: dict[int, None] = field(default_factory=dict)
-    """Tickets of this process of which the replica said that they are not and will not be proposed."""
+    """Tickets, never used twice, of which the replica said that they are not and will not be proposed."""
 
 
 class StateJudge:
@@ -52,7 +51,6 @@ class StateJudge:
         self,
         node_id: NodeId,
         *,
-        incarnation: int,
         applied_end: int,
         state_hash: bytes,
         power_lost: bool,
@@ -71,10 +69,8 @@ class StateJudge:
             )
         if beyond:
             self._ledger.broken("L9", f"node {node_id} found a state at {applied_end} with rows beyond: {beyond}")
-        node.incarnation = incarnation
         node.applied_end = node.committed_end = applied_end
         node.reads.clear()
-        node.given_up.clear()
 
     # Applying
 
@@ -109,7 +105,7 @@ class StateJudge:
         if not node.given_up:
             return
         for submission in batch.submissions:
-            if submission.node_id != node_id or submission.incarnation != node.incarnation:
+            if submission.node_id != node_id:
                 continue
             for ticket in range(submission.first_ticket, submission.first_ticket + len(submission.entries)):
                 if ticket in node.given_up:

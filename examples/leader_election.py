@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from kvclient import Client, Compare, KeyValue, KvError, Put
 
@@ -65,6 +65,10 @@ class Leadership:
 # A candidate
 
 
+Keys: TypeAlias = tuple[KeyValue | None, KeyValue | None]
+"""The leader's and the heartbeat's, as they were seen."""
+
+
 class Candidate:
     """Call ``step`` again and again; in between, wait for ``BEAT_S``. Its clock is given, for tests."""
 
@@ -72,7 +76,7 @@ class Candidate:
         self._client = client
         self._name = name
         self._beats = 0
-        self._seen: tuple[KeyValue | None, KeyValue | None] = (None, None)
+        self._seen: Keys | None = None
         self._seen_at = 0.0
         self.leads: Leadership | None = None
         """What this candidate believes of itself."""
@@ -107,11 +111,11 @@ class Candidate:
         elif seen != self._seen:
             self._seen, self._seen_at = seen, now
         elif leader is None or now - self._seen_at > SILENCE_S:
-            self._campaign(Leadership(leader.term + 1 if leader else 1, self._name))
+            self._campaign(Leadership(leader.term + 1 if leader else 1, self._name), seen)
 
-    def _campaign(self, wanted: Leadership) -> None:
+    def _campaign(self, wanted: Leadership, seen: Keys) -> None:
         """Nothing may have changed since it was seen: then the silence was one of the leader that is replaced."""
-        leader, heartbeat = (kv.mod_revision if kv else 0 for kv in self._seen)
+        leader, heartbeat = (kv.mod_revision if kv else 0 for kv in seen)
         won = (
             self._client.txn()
             .when(Compare.mod(LEADER) == leader, Compare.mod(HEARTBEAT) == heartbeat)

@@ -78,19 +78,9 @@ def test_a_silent_one_is_replaced_and_can_do_nothing_more(kv_client: Client) -> 
 def test_a_heartbeat_between_the_last_look_and_the_campaign_defeats_it(kv_client: Client) -> None:
     ada, bob = Candidate(kv_client, "Ada"), Candidate(kv_client, "Bob")
     lead(ada)
-    bob.step(0.0)
-    beat_just_now = kv_client.get
-
-    def get(key, **options):  # type: ignore[no-untyped-def]
-        found = beat_just_now(key, **options)
-        if key == HEARTBEAT:
-            ada.step(0.0)
-        return found
-
-    with Client(kv_client.endpoints) as other:
-        bob._client = other
-        other.get = get  # type: ignore[method-assign]
-        bob.step(LONG_S)
+    seen = (kv_client.get(LEADER), kv_client.get(HEARTBEAT))
+    ada.step(0.0)
+    bob._campaign(Leadership(2, "Bob"), seen)
     assert bob.leads is None
     assert value(kv_client, LEADER) == b"1 Ada"
 

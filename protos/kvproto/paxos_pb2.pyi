@@ -201,22 +201,20 @@ class Transfer(_message.Message):
     def __init__(self, ballot: _Optional[_Union[Ballot, _Mapping]] = ...) -> None: ...
 
 class Forward(_message.Message):
-    __slots__ = ("submission",)
-    SUBMISSION_FIELD_NUMBER: _ClassVar[int]
-    submission: bytes
-    def __init__(self, submission: _Optional[bytes] = ...) -> None: ...
+    __slots__ = ("number", "batch")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    batch: bytes
+    def __init__(self, number: _Optional[int] = ..., batch: _Optional[bytes] = ...) -> None: ...
 
 class ForwardReply(_message.Message):
-    __slots__ = ("first_ticket", "count", "overloaded", "leader_hint")
-    FIRST_TICKET_FIELD_NUMBER: _ClassVar[int]
-    COUNT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("number", "overloaded")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     OVERLOADED_FIELD_NUMBER: _ClassVar[int]
-    LEADER_HINT_FIELD_NUMBER: _ClassVar[int]
-    first_ticket: int
-    count: int
+    number: int
     overloaded: bool
-    leader_hint: int
-    def __init__(self, first_ticket: _Optional[int] = ..., count: _Optional[int] = ..., overloaded: bool = ..., leader_hint: _Optional[int] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., overloaded: bool = ...) -> None: ...
 
 class ReadIndex(_message.Message):
     __slots__ = ("request",)

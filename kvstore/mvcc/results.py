@@ -11,7 +11,7 @@ from kvproto.etcd.rpc_pb2 import DeleteRangeResponse, PutResponse, TxnResponse
 
 from kvstore.mvcc.errors import Code, Refused
 
-__all__ = ["MemberPublished", "Refusal", "Reply", "Result", "SessionOpened"]
+__all__ = ["MemberPublished", "Refusal", "Reply", "Result", "SessionOpened", "SessionsExpired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,13 @@ class SessionOpened:
     """``session`` is the id with which later entries name the session."""
 
     session: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsExpired:
+    """``count`` sessions were unused for too long."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +47,5 @@ class Refusal:
         return cls(refused.code, refused.text)
 
 
-Reply = PutResponse | DeleteRangeResponse | TxnResponse | SessionOpened | MemberPublished
+Reply = PutResponse | DeleteRangeResponse | TxnResponse | SessionOpened | SessionsExpired | MemberPublished
 Result = Reply | Refusal

@@ -100,21 +100,17 @@ class Store:
             raise unusable(error) from error
         self._in_turn = True
 
-    def apply(self, slot: int, batch: CommandBatch | None, *, configuration: bytes | None = None) -> list[list[Result]]:
+    def apply(self, slot: int, batch: CommandBatch | None, *, configuration: bytes | None = None) -> list[Result]:
         """Applies what was decided in ``slot``: a batch, a configuration, or neither (a no-op).
 
-        Returns a result per entry of each submission. ``configuration`` must be in a canonical encoding: it is hashed.
+        Returns a result per entry. ``configuration`` must be in a canonical encoding: it is hashed.
         """
         assert self._in_turn, "apply outside of a turn"
         assert slot == self._applied_end, f"L6: slot {slot} is not the next one, {self._applied_end}"
         assert batch is None or configuration is None, f"slot {slot} decided two values"
         try:
             apply = self._commands.apply
-            results = (
-                []
-                if batch is None
-                else [[apply(slot, entry) for entry in submission.entries] for submission in batch.submissions]
-            )
+            results = [] if batch is None else [apply(slot, entry) for entry in batch.entries]
         except sqlite3.Error as error:
             raise unusable(error) from error
         if configuration is not None:
@@ -198,6 +194,9 @@ class Store:
             return execute_txn(self._revisions, request)
         except sqlite3.Error as error:
             raise unusable(error) from error
+
+    def has_session(self, session: int) -> bool:
+        return session in self._sessions
 
     def members(self) -> list[PublishMember]:
         """By node id."""

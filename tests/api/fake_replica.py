@@ -50,9 +50,9 @@ class FakeReplica:
 
     def apply(self, entry: Entry) -> Message:
         batch = CommandBatch()
-        batch.submissions.add(node_id=1).entries.append(entry)
+        batch.entries.append(entry)
         self.store.begin()
-        ((result,),) = self.store.apply(self.store.applied_end, batch)
+        (result,) = self.store.apply(self.store.applied_end, batch)
         self.store.commit()
         if isinstance(result, Refusal):
             raise ApiError(result.code, result.text)

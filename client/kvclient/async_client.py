@@ -18,10 +18,10 @@ from kvclient.attempts import Attempt
 from kvclient.calls import Call
 from kvclient.decisions import Failure
 from kvclient.endpoints import DEFAULT_ENDPOINT
-from kvclient.errors import ClientClosed
+from kvclient.errors import ClientClosed, Code
 from kvclient.keys import Text, between, one, starting_with
 from kvclient.results import DeleteResult, EndpointStatus, KeyValue, Member, PutResult, RangeResult, TxnResult
-from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, closed_failure, failure_of, status_of
+from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, answer_of, closed_failure, failure_of, status_of
 from kvclient.transaction import TransactionParts
 
 __all__ = ["AsyncClient", "AsyncTransaction"]
@@ -178,9 +178,10 @@ class AsyncClient:
                 if attempt.pause_s:
                     await asyncio.sleep(attempt.pause_s)
                 answer = await self._send(call, attempt)
-                if not isinstance(answer, Failure):
-                    return attempts.answered(answer)
-                attempt = attempts.failed(answer, now=time.monotonic())
+                result = answer if isinstance(answer, Failure) else attempts.result_in(answer)
+                if not isinstance(result, Failure):
+                    return result
+                attempt = attempts.failed(result, now=time.monotonic())
         finally:
             self._shell.preferred = attempts.preferred
 
@@ -188,7 +189,8 @@ class AsyncClient:
         """Send once. grpc's exceptions end here: what is raised later does not even have them as its context."""
         method = self._method(call, attempt.endpoint)
         try:
-            return await method(call.payload, timeout=attempt.timeout_s, metadata=call.metadata, wait_for_ready=False)
+            sent = method(call.payload, timeout=attempt.timeout_s, metadata=call.metadata, wait_for_ready=False)
+            return answer_of(await sent, endpoint=attempt.endpoint)
         except grpc.RpcError as error:
             return failure_of(error, endpoint=attempt.endpoint)
         except asyncio.CancelledError:
@@ -197,6 +199,8 @@ class AsyncClient:
             if not self._closed or (task is not None and task.cancelling()):
                 raise
             return closed_failure(attempt.endpoint)
+        except KeyError as status:  # how grpc.aio, unlike grpc, takes a status that it has no name for
+            return Failure(Code.UNKNOWN, f"status {status}", attempt.endpoint)
         except grpc.aio.UsageError:  # how grpc says that the channel has been closed meanwhile
             pass
         raise ClientClosed

@@ -1,7 +1,7 @@
 """One call's life over several endpoints, without I/O: time is an argument, chance an injected ``Random``.
 
 ``Attempts`` says whom to ask next, after which pause and with which timeout; the client that drives it sleeps, sends
-and reports back. It ends with ``answered`` returning the result, or with ``failed`` raising the error.
+and reports back. It ends with ``result_in`` an answer, or with ``failed`` raising the error.
 
 A write gets all the time that remains: cutting it short would make its outcome unknown. A read gets a share, so that an
 endpoint which accepts requests and never answers leaves time for the others. Pauses double with each attempt and are
@@ -14,7 +14,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from kvclient.calls import Call
-from kvclient.decisions import Failure, decide
+from kvclient.decisions import Failure, SendAgain, decide
 from kvclient.errors import Code
 
 __all__ = ["TIMEOUT_MAX_S", "Attempt", "Attempts", "checked_timeout"]
@@ -66,23 +66,26 @@ class Attempts(Generic[T]):
         """The attempt to begin with, at once."""
         return self._attempt(pause_s=0.0, now=self._begin)
 
-    def answered(self, payload: bytes) -> T:
-        """The result in an answer. One that cannot be read leaves a write's fate unknown; it is never sent again."""
+    def result_in(self, answer: bytes) -> T | Failure:
+        """An answer that cannot be read is a failure: it leaves a write's fate unknown."""
         try:
-            return self._call.decode(payload)
+            return self._call.decode(answer)
         except ValueError as unreadable:
-            text = f"unreadable answer: {unreadable}"
-        failure = Failure(Code.INTERNAL, text, self._endpoints[self._index])
-        raise decide(failure, is_read=self._call.is_read).error
+            return Failure(Code.INTERNAL, f"unreadable answer: {unreadable}", self._endpoints[self._index])
 
     def failed(self, failure: Failure, *, now: float) -> Attempt:
         """The next attempt after this failure; raises a ``KvError`` if there must not be one, or no time is left."""
         decision = decide(failure, is_read=self._call.is_read)
-        if failure.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
+        if decision.avoid:
             self._index = (self._index + 1) % len(self._endpoints)
-        if not decision.send_again:
-            raise decision.error
         self._failures += 1
+        match decision.send_again:
+            case SendAgain.NEVER:
+                raise decision.error
+            case SendAgain.ELSEWHERE if self._failures >= len(self._endpoints):
+                raise decision.error
+            case _:
+                pass  # if there is time
         pause_s = self._rng.uniform(0.5, 1.0) * min(PAUSE_MAX_S, PAUSE_FIRST_S * 2.0 ** min(self._failures - 1, 10))
         if now + pause_s >= self._deadline:
             raise decision.error

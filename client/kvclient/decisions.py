@@ -1,7 +1,8 @@
 """What a failed attempt means: may the request be sent again, and if not, which error tells the truth?
 
 Pure, and the only place where this is decided; both clients ask here. The rule for reads: sending again harms nobody,
-so do it whenever another attempt may go better. The rule for writes: only where it is *certain* that the write was not
+so do it whenever another attempt may go better: for a connection's failure until time is up, for a server's own fault
+at each of the other servers, once. The rule for writes: only where it is *certain* that the write was not
 and will not be done. Two things make it certain:
 
 - the request never left: gRPC had no connection to put it on (``_never_sent``);
@@ -13,12 +14,13 @@ gRPC's own library invents statuses too: UNAVAILABLE, DEADLINE_EXCEEDED, CANCELL
 RESOURCE_EXHAUSTED when a peer resets a stream "to calm down"; those prove nothing without the server's words.
 """
 
+import enum
 from dataclasses import dataclass
 
 from kvclient import errors
 from kvclient.errors import Code, KvError
 
-__all__ = ["CLOSED_DURING_THE_CALL", "Decision", "Failure", "decide", "error_of"]
+__all__ = ["CLOSED_DURING_THE_CALL", "Decision", "Failure", "SendAgain", "decide", "error_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,23 @@ class Failure:
     endpoint: str
 
 
+class SendAgain(enum.Enum):
+    """Whether another attempt is allowed."""
+
+    NEVER = "never"
+    ELSEWHERE = "elsewhere"  # at endpoints that have not been tried
+    ANYWHERE = "anywhere"
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``error`` is what to raise if the request is not sent again, be it for want of permission or of time."""
+    """``error`` is what to raise if the request is not sent again, be it for want of permission or of time.
 
-    send_again: bool
+    ``avoid``: the next request had better begin at another endpoint.
+    """
+
+    send_again: SendAgain
+    avoid: bool
     error: KvError
 
 
@@ -70,14 +84,17 @@ _CONNECTION_FAILURES: dict[Code, type[KvError]] = {
 def decide(failure: Failure, *, is_read: bool) -> Decision:
     """What to do after this failure of a read, or of anything that may write."""
     error = error_of(failure)
-    if is_read:
-        return Decision(send_again=failure.code in _CONNECTION_FAILURES, error=error)
-    if _never_sent(failure) or _not_proposed(failure):
-        return Decision(send_again=True, error=error)
     if _is_refusal(failure):
-        return Decision(send_again=False, error=error)
+        return Decision(SendAgain.NEVER, avoid=False, error=error)
+    if is_read:
+        if _was_closed(failure):
+            return Decision(SendAgain.NEVER, avoid=False, error=error)
+        of_connection = failure.code in _CONNECTION_FAILURES
+        return Decision(SendAgain.ANYWHERE if of_connection else SendAgain.ELSEWHERE, avoid=True, error=error)
+    if _never_sent(failure) or _not_proposed(failure):
+        return Decision(SendAgain.ANYWHERE, avoid=True, error=error)
     unknown = errors.UnknownOutcome(code=failure.code, text=failure.text, endpoint=failure.endpoint)
-    return Decision(send_again=False, error=unknown)
+    return Decision(SendAgain.NEVER, avoid=True, error=unknown)
 
 
 def error_of(failure: Failure) -> KvError:
@@ -87,7 +104,7 @@ def error_of(failure: Failure) -> KvError:
         or (errors.NoLeader if _says_no_leader(failure) else None)
         or (errors.ClientClosed if _was_closed(failure) else None)
         or _CONNECTION_FAILURES.get(failure.code)
-        or _REFUSALS.get(failure.code)
+        or (_REFUSALS[failure.code] if _is_refusal(failure) else None)
         or errors.ServerFailed
     )
     return kind(code=failure.code, text=failure.text, endpoint=failure.endpoint)

@@ -14,7 +14,7 @@ from kvclient.endpoints import channel_options, parse_endpoints
 from kvclient.errors import Code
 from kvclient.results import EndpointStatus
 
-__all__ = ["DEFAULT_TIMEOUT_S", "Shell", "closed_failure", "failure_of", "status_of"]
+__all__ = ["DEFAULT_TIMEOUT_S", "Shell", "answer_of", "closed_failure", "failure_of", "status_of"]
 
 DEFAULT_TIMEOUT_S = 5.0
 
@@ -55,6 +55,13 @@ def status_of(call: Call[EndpointStatus], endpoint: str, answer: bytes | Failure
         except ValueError as unreadable:
             answer = Failure(Code.INTERNAL, f"unreadable answer: {unreadable}", endpoint)
     return EndpointStatus(endpoint, error_of(answer))
+
+
+def answer_of(payload: bytes | None, *, endpoint: str) -> bytes | Failure:
+    """What a call returned. grpc's is None, against its types, where the status was OK and no whole message came."""
+    if payload is None:
+        return Failure(Code.INTERNAL, "the status is OK, and there is no answer", endpoint)
+    return payload
 
 
 def failure_of(error: grpc.RpcError, *, endpoint: str) -> Failure:

@@ -4,12 +4,12 @@ A client opens a session and numbers its requests from 1. A (session, sequence) 
 again. Sequences may come out of order, since a client's requests may travel through several nodes: whatever was not
 answered and is above the session's floor is new.
 
-**Bounds (L13).** A session keeps the answers above its ``floor``, which rises when the client says which answers it has,
-with the highest sequence, and with the weight of large answers. At or below it nobody knows any more whether a request
-was applied, so it is refused, its fate unknown. At ``sessions_max`` opening one drops the one used longest ago; those
-unused for long are dropped when the leader says so in the log (L8: only a leader's clock decides, and only when). All of
-that is decided entry by entry from logical facts, so that replicas agree however they group slots into transactions;
-only the deletion of rows waits for the flush.
+**Bounds (L13).** A session keeps the answers above its ``floor``, which rises when the client says which answers it
+has, with the highest sequence, and with the weight of large answers. At or below it nobody knows any more whether a
+request was applied, so it is refused, its fate unknown. At ``sessions_max`` opening one drops the one used longest ago;
+those unused for long are dropped when the leader says so in the log (L8: a clock decides only when). All of that is
+decided entry by entry from logical facts, so that replicas agree however they group slots into transactions; only the
+deletion of rows waits for the flush.
 
 A plain put's answer is its revision alone. Those are kept in memory and in one column of the session's row; a row each
 would cost more than the put. In memory besides: one small record per session, and this turn's other answers.
@@ -88,6 +88,11 @@ class Sessions:
         self._sessions[session.id] = self._changed[session.id] = session
         self._hash.fact("session opened", session.id)
         return SessionOpened(session.id)
+
+    @property
+    def oldest_use(self) -> float:
+        """The slot in which the session that was unused for longest was used; infinity where there is none."""
+        return next((session.last_slot for session in self._sessions.values()), float("inf"))
 
     def __contains__(self, session_id: int) -> bool:
         return session_id in self._sessions

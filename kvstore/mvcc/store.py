@@ -198,6 +198,10 @@ class Store:
     def has_session(self, session: int) -> bool:
         return session in self._sessions
 
+    def has_session_unused_since(self, slot: int) -> bool:
+        """Whether there is a session that was last used in a slot below this one."""
+        return self._sessions.oldest_use < slot
+
     def members(self) -> list[PublishMember]:
         """By node id."""
         return self._members.all()

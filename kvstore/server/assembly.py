@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 
 from kvproto.command_pb2 import Entry, PublishMember
 
-from kvstore.api import etcd_methods
+from kvstore.api import all_methods
 from kvstore.mvcc import Store, open_state
 from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.core import Paxos
@@ -122,8 +122,8 @@ class Server:
         governing = _governing(store, formed)
 
         node = self._node = Node(self._replica(log, store, governing), log, mesh, clock=time.monotonic)
-        front = GrpcFront(etcd_methods(NodePort(node, store, cluster_id=formed.cluster_id)))
-        node.on_leadership = lambda change: front.set_serving(change.leader is not None)
+        front = GrpcFront(all_methods(NodePort(node, store, cluster_id=formed.cluster_id)))
+        node.watch_leadership(lambda change: front.set_serving(change.leader is not None))
         front.listen(str(config.listen_client))
         running = asyncio.get_running_loop().create_task(node.run(), name="node")
         running.add_done_callback(self._node_ended)
@@ -213,7 +213,12 @@ class Server:
             alpha=log.formation.alpha,
         )
         return Replica(
-            ReplicaConfig(node_id=config.node_id, incarnation=log.identity.incarnation, retry_s=3 * timing.heartbeat_s),
+            ReplicaConfig(
+                node_id=config.node_id,
+                incarnation=log.identity.incarnation,
+                retry_s=3 * timing.heartbeat_s,
+                resend_s=timing.election_timeout_s,
+            ),
             Paxos(timing, durable, rng=self._rng, now=time.monotonic()),
             store,
             encode_configurations=_encoded,

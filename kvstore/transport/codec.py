@@ -92,7 +92,8 @@ def encode(message: PeerMessage) -> bytes:  # noqa: PLR0915  one match over a cl
             heartbeat_reply.sent_at = message.sent_at
             heartbeat_reply.decided_end = message.decided_end
         case Forward():
-            out.forward.submission = message.submission
+            out.forward.number = message.number
+            out.forward.batch.CopyFrom(message.batch)
         case ReadIndex():
             out.read_index.request = message.request
         case ReadIndexReply():
@@ -101,12 +102,7 @@ def encode(message: PeerMessage) -> bytes:  # noqa: PLR0915  one match over a cl
             read_index_reply.confirmed = message.confirmed
             read_index_reply.index = message.index
         case ForwardReply():
-            forward_reply = out.forward_reply
-            forward_reply.first_ticket = message.first_ticket
-            forward_reply.count = message.count
-            forward_reply.overloaded = message.overloaded
-            assert message.leader_hint != 0, "nobody is None inside, 0 only on the wire"
-            forward_reply.leader_hint = message.leader_hint or 0
+            out.forward_reply.number = message.number
         case Decided():
             decided = out.decided
             for entry in message.entries:
@@ -308,12 +304,11 @@ def _transfer(wire: pb.Transfer) -> Transfer:
 
 
 def _forward(wire: pb.Forward) -> Forward:
-    return Forward(wire.submission)
+    return Forward(wire.number, wire.batch)
 
 
 def _forward_reply(wire: pb.ForwardReply) -> ForwardReply:
-    hint = NodeId(wire.leader_hint) if wire.leader_hint else None
-    return ForwardReply(wire.first_ticket, wire.count, wire.overloaded, hint)
+    return ForwardReply(wire.number)
 
 
 def _read_index(wire: pb.ReadIndex) -> ReadIndex:

@@ -1,3 +1,4 @@
+from kvproto import command_pb2 as _command_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -205,8 +206,8 @@ class Forward(_message.Message):
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     number: int
-    batch: bytes
-    def __init__(self, number: _Optional[int] = ..., batch: _Optional[bytes] = ...) -> None: ...
+    batch: _command_pb2.CommandBatch
+    def __init__(self, number: _Optional[int] = ..., batch: _Optional[_Union[_command_pb2.CommandBatch, _Mapping]] = ...) -> None: ...
 
 class ForwardReply(_message.Message):
     __slots__ = ("number", "overloaded")

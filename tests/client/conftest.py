@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kvclient import AsyncClient, Client
 
-from tests.client.servers import EventLoop, Served, served
+from tests.client.servers import EventLoop, Served, served, shared_loop
 
 
 class Blocking:
@@ -56,11 +57,28 @@ class _BlockingTransaction:
         return self._loop.run(self._transaction.commit(**options))
 
 
+@pytest.fixture(scope="package", autouse=True)
+def loop() -> Iterator[EventLoop]:
+    yield shared_loop()
+    shared_loop().stop()
+    shared_loop.cache_clear()
+
+
+@pytest.fixture(scope="package")
+def closing(loop) -> Iterator[Callable]:
+    """Where clients are closed while the next test runs: each may take a moment."""
+    closings = []
+    with ThreadPoolExecutor() as pool:
+        yield lambda client: closings.append(pool.submit(client.close))
+    for closed in closings:
+        closed.result()
+
+
 @pytest.fixture(params=["sync", "async"])
-def connect(request) -> Iterator[Callable]:
+def connect(request, closing) -> Iterator[Callable]:
     """``connect(endpoints, timeout=...)`` makes a client, which the test's end closes."""
     made = []
-    loop = EventLoop() if request.param == "async" else None
+    loop = shared_loop() if request.param == "async" else None
 
     def make(endpoints, **options):
         made.append(Client(endpoints, **options) if loop is None else Blocking(loop, endpoints, **options))
@@ -70,9 +88,7 @@ def connect(request) -> Iterator[Callable]:
         yield make
     finally:
         for client in made:
-            client.close()
-        if loop is not None:
-            loop.stop()
+            closing(client)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Servers on real loopback ports, for clients that block: each has its event loop in a thread of its own.
+"""Servers on real loopback ports, for clients that block: their event loop has a thread of its own.
 
 ``Served`` is the API over a fake replica: what kv-server shows to clients. ``Scripted`` answers each call with the next
 step of a script and keeps what it was sent.
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import grpc
@@ -19,7 +20,19 @@ from kvstore.api import etcd_methods
 from kvstore.server.grpc_front import GrpcFront
 from tests.api.fake_replica import FakeReplica
 
-__all__ = ["WAIT_S", "Answer", "EventLoop", "Hang", "Refuse", "Scripted", "Served", "scripted", "served", "unused_endpoint"]
+__all__ = [
+    "WAIT_S",
+    "Answer",
+    "EventLoop",
+    "Hang",
+    "Refuse",
+    "Scripted",
+    "Served",
+    "scripted",
+    "served",
+    "shared_loop",
+    "unused_endpoint",
+]
 
 WAIT_S = 20.0
 
@@ -48,11 +61,19 @@ class EventLoop:
         self.loop.close()
 
 
+@cache
+def shared_loop() -> EventLoop:
+    """The loop of all servers, and of the asyncio clients: gRPC polls once for a whole process, and several loops get
+    into each other's way there, with a lot of noise in the log.
+    """
+    return EventLoop()
+
+
 class Served:
     """One front over one fake replica. ``stop`` and ``start`` again on the same port: a restart that keeps the data."""
 
     def __init__(self, port: int = 0) -> None:
-        self.loop = EventLoop()
+        self.loop = shared_loop()
         self.port = port
         self.replica: FakeReplica = self.loop.call(FakeReplica)
         self._front: GrpcFront | None = None
@@ -95,7 +116,6 @@ class Served:
         self.go_on()
         self.stop()
         self.loop.call(self.replica.store._connection.close)
-        self.loop.stop()
 
 
 @contextmanager
@@ -168,7 +188,7 @@ class _Everything(grpc.GenericRpcHandler):
 
 @contextmanager
 def scripted(*script: Step) -> Iterator[Scripted]:
-    loop = EventLoop()
+    loop = shared_loop()
     made = Scripted(list(script))
 
     async def start() -> grpc.aio.Server:
@@ -183,7 +203,6 @@ def scripted(*script: Step) -> Iterator[Scripted]:
         yield made
     finally:
         loop.run(server.stop(None))
-        loop.stop()
 
 
 @contextmanager

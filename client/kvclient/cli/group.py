@@ -52,7 +52,7 @@ class Settings:
     @contextmanager
     def client(self) -> Iterator[Client]:
         """A client for one command."""
-        with Client(self.endpoints, timeout=self.timeout_s) as client:
+        with Client(self.endpoints, timeout=self.timeout_s, watch_connections=False) as client:
             yield client
 
 
@@ -69,6 +69,7 @@ class ErrorsInOneLine(click.Group):
     ) -> Any:
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines about connections are nobody's answer
         if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a table in a locale without its letters
         try:

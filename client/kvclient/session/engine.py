@@ -8,7 +8,8 @@ once (L12) whatever became of the first copy; a read is asked anew.
 **What is certain.** A write that is on the stream, or was on one that was lost (``doubted``), may be applied at any
 moment; every other write is not and will not be. A refusal speaks of the copy that was sent on this stream. So a
 refused write of which no other copy exists was certainly not done: it may go out again, or into another session where
-its own has expired, and at its deadline it is ``Unavailable``. One that is doubted is an ``UnknownOutcome`` then.
+its own has expired, and at its deadline it is ``Unavailable``. One that is doubted is an ``UnknownOutcome`` then; until
+then another copy is sent, whose answer tells.
 
 **The floor.** ``unanswered_from`` tells the servers which answers need not be kept. A call that nobody waits for any
 more counts as answered there, yet it keeps its room in the window until the server has answered it.
@@ -29,7 +30,7 @@ from kvproto.session_pb2 import ClientBatch, Opened, ReadAnswer, Refusal, Server
 
 from kvclient import errors
 from kvclient.attempts import PAUSE_FIRST_S
-from kvclient.decisions import Failure, SendAgain, code_of, decide, error_of
+from kvclient.decisions import Failure, code_of, error_of
 from kvclient.errors import Code, KvError
 from kvclient.results import PutResult
 from kvclient.session.pending import Kind, Pending, State, answer_in, write_entry, write_read
@@ -57,12 +58,16 @@ class Leave(enum.Enum):
 
 
 class Engine:
-    """``silence_s``: how long a server may keep silent with requests before it. ``endpoint`` is for errors' sake."""
+    """``silence_s``: how long a server may keep silent with requests before it. ``alone``: it is the only one known.
 
-    def __init__(self, *, endpoint: str, silence_s: float, rng: Random) -> None:
+    ``endpoint`` is who serves the stream, or did last: for errors' sake.
+    """
+
+    def __init__(self, *, endpoint: str, silence_s: float, alone: bool, rng: Random) -> None:
         self.endpoint = endpoint
-        self.session = 0
+        self._session = 0
         self._silence_s = silence_s
+        self._refused_max_s = math.inf if alone else REFUSED_MAX_S
         self._rng = rng
         self._failure: Failure | None = None  # of the last stream, while none is open
         # Calls. A deque may contain calls that are done: they are passed over when their turn comes.
@@ -121,18 +126,27 @@ class Engine:
         """There is something to send, or to wait for."""
         return any(call.state is not _DONE for calls in (self._again, self._later, self._queue) for call in calls)
 
+    def open_request(self, now: float) -> ClientBatch:
+        """What a new stream begins with."""
+        if now >= self._written_at + IDLE_MAX_S and not self._writes:
+            self._forget_session("the session was idle")
+        batch = ClientBatch()
+        batch.open.session = self._session
+        return batch
+
     def opened(self, opened: Opened, *, endpoint: str, now: float) -> None:
         """A stream serves this session; if it is another one than was asked for, the old one is gone."""
         assert not self._is_open, "one stream at a time"
-        if opened.session != self.session:
+        if opened.session != self._session:
             self._forget_session("the session is not known any more")
-        self.session = opened.session
+            self._written_at = now
+        self._session = opened.session
         self.endpoint = endpoint
         self._requests_max = min(opened.requests_max or REQUESTS_MAX, REQUESTS_MAX)
         self._bytes_max = opened.bytes_max or BATCH_BYTES_MAX
         self._is_open = True
         self._failure = None
-        self._quiet_since = self._written_at = now
+        self._quiet_since = now
         self._refused_since = None
 
     def received(self, batch: ServerBatch, now: float) -> None:
@@ -180,6 +194,11 @@ class Engine:
         if self._held_until is None:
             self._held_until = now + HOLD_MAX_S
 
+    def release(self) -> None:
+        """There will be no move after all."""
+        if not self._renews:
+            self._held_until = None
+
     def is_drained(self, now: float) -> bool:
         """Held back long enough: nothing that somebody waits for is before the server, or that took too long."""
         if self._held_until is None:
@@ -197,7 +216,7 @@ class Engine:
             return Leave.RENEW if self.is_drained(now) else None
         if self._requests and now >= self._quiet_since + self._silence_s:
             return Leave.SILENT
-        if self._refused_since is not None and now >= self._refused_since + REFUSED_MAX_S:
+        if self._refused_since is not None and now >= self._refused_since + self._refused_max_s:
             return Leave.REFUSING
         return None
 
@@ -257,7 +276,7 @@ class Engine:
             if self._requests:
                 deadline = min(deadline, self._quiet_since + self._silence_s)
             if self._refused_since is not None:
-                deadline = min(deadline, self._refused_since + REFUSED_MAX_S)
+                deadline = min(deadline, self._refused_since + self._refused_max_s)
             if self._held_until is not None:
                 deadline = min(deadline, self._held_until)
         return deadline
@@ -282,7 +301,7 @@ class Engine:
 
     def _fill(self, batch: ClientBatch, source: deque[Pending]) -> None:
         """Moves calls from the front of ``source`` into the batch, up to the first that has no room."""
-        session, writes, reads = self.session, self._writes, self._reads
+        session, writes, reads = self._session, self._writes, self._reads
         add_entry, add_read = batch.entries.add, batch.reads.add
         requests, size = self._requests, self._bytes
         size_max = min(self._bytes_max, size + BATCH_BYTES_MAX)
@@ -365,14 +384,15 @@ class Engine:
             if call is None:
                 continue
             state = call.state
-            if state is _AGAIN or call.kind is not Kind.PUT:
-                self._writes[sequence] = call  # no answer to it: a broken server's
-                continue
-            requests -= 1
-            size -= call.size
-            if state is _SENT:
-                call.state = _DONE
-                done.append((call, PutResult(revision)))
+            if state is not _AGAIN:  # else the answer is as good, and this stream has no copy
+                requests -= 1
+                size -= call.size
+            if state is not _DONE:
+                if call.kind is Kind.PUT:
+                    call.state = _DONE
+                    done.append((call, PutResult(revision)))
+                else:
+                    self._unreadable(call, "a put was answered that was none")
         self._requests, self._bytes = requests, size
         self._refused_since = None
 
@@ -395,20 +415,24 @@ class Engine:
         try:
             result = answer_in(call, answer, kind)
         except ValueError as unreadable:
-            failure = Failure(Code.INTERNAL, f"unreadable answer: {unreadable}", self.endpoint)
-            self._fail(call, _error(failure, may_be_done=not call.is_read, is_read=call.is_read))
+            self._unreadable(call, str(unreadable))
             return
         self._forget(call)
         self._done.append((call, result))
 
+    def _unreadable(self, call: Pending, text: str) -> None:
+        failure = Failure(Code.INTERNAL, f"unreadable answer: {text}", self.endpoint)
+        self._fail(call, _error(failure, may_be_done=not call.is_read, is_read=call.is_read))
+
     def _refused(self, call: Pending, refusal: Refusal, now: float) -> None:
         failure = Failure(code_of(refusal.code), refusal.text, self.endpoint)
-        if refusal.unknown and not call.is_read:
-            self._fail(call, _error(failure, may_be_done=True, is_read=False))
-        elif refusal.session_expired and not call.is_read:
+        if refusal.session_expired and not call.is_read:
             self._expired(call, refusal.text, now)
-        elif decide(failure, is_read=call.is_read).send_again is SendAgain.ANYWHERE:
+        elif failure.code is Code.UNAVAILABLE:
+            call.doubted = call.doubted or refusal.unknown  # another copy will tell
             self._refuse_for_now(call, failure, now)
+        elif refusal.unknown and not call.is_read:
+            self._fail(call, _error(failure, may_be_done=True, is_read=False))
         else:
             invalid = failure.code is Code.INVALID_ARGUMENT  # so is every copy
             may_be_done = call.doubted and not invalid
@@ -452,7 +476,7 @@ class Engine:
         self._again.clear()
         self._later = [call for call in self._later if call.is_read]
         self._queue.extendleft(reversed(waiting))
-        self.session = 0
+        self._session = 0
         self._next_sequence = 1
         self._renews = False
 

@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 _LOG_PAGE_BYTES_MAX = 1 << 20
 _GATHER_PASSES_MAX = 16
+_INBOX_MAX = 65536
 
 
 class Peers(Protocol):
@@ -72,6 +73,8 @@ class Node:
         self._clock = clock
         self._inbox: deque[Callable[[float], None]] = deque()
         self._work = asyncio.Event()
+        self.dropped = 0
+        """Messages of peers that were not taken in, because too many waited for a turn."""
         self._writes: dict[int, asyncio.Future[Result]] = {}
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._openings: dict[int, asyncio.Future[int]] = {}
@@ -85,6 +88,9 @@ class Node:
     # From the network
 
     def receive(self, sender: NodeId, messages: Sequence[Message | ReplicaMessage]) -> None:
+        if len(self._inbox) > _INBOX_MAX:
+            self.dropped += len(messages)  # as a network may; turns are behind
+            return
         for message in messages:
             self._post(lambda now, m=message: self._replica.receive(sender, m, now))  # type: ignore[misc]
 

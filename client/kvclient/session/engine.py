@@ -105,8 +105,7 @@ class Engine:
                 code=Code.RESOURCE_EXHAUSTED, text=f"{WAITING_MAX} calls wait already", endpoint=self.endpoint
             )
         self._queue.append(call)
-        if call.deadline < self._deadline:
-            self._deadline = call.deadline
+        self._deadline = min(self._deadline, call.deadline)
 
     def abandon(self, call: Pending) -> None:
         """Nobody waits for it any more. If it was not sent, it will not be."""
@@ -128,7 +127,7 @@ class Engine:
 
     def open_request(self, now: float) -> ClientBatch:
         """What a new stream begins with."""
-        if now >= self._written_at + IDLE_MAX_S and not self._writes:
+        if not self._is_open and now >= self._written_at + IDLE_MAX_S and not self._writes:
             self._forget_session("the session was idle")
         batch = ClientBatch()
         batch.open.session = self._session

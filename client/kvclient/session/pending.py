@@ -18,7 +18,17 @@ from kvproto.session_pb2 import Read, ReadAnswer, WriteAnswer
 from kvclient.calls import Call, first_key_value, put_result
 from kvclient.decisions import Failure
 
-__all__ = ["OVERHEAD_BYTES", "REQUEST_BYTES_MAX", "Kind", "Pending", "State", "answer_in", "write_entry", "write_read"]
+__all__ = [
+    "OVERHEAD_BYTES",
+    "REQUEST_BYTES_MAX",
+    "Kind",
+    "Pending",
+    "State",
+    "answer_in",
+    "carries",
+    "write_entry",
+    "write_read",
+]
 
 OVERHEAD_BYTES: Final = 64  # of a request in a batch: numbers, tags and lengths, generously
 REQUEST_BYTES_MAX: Final = 3 * 512 * 1024  # etcd's limit; what is larger is not for a stream that others share
@@ -93,9 +103,7 @@ class Pending:
     @classmethod
     def put(cls, key: bytes, value: bytes, *, deadline: float, handle: Any) -> "Pending":
         """A plain put."""
-        return cls(
-            Kind.PUT, key, value, None, put_result, size=len(key) + len(value), deadline=deadline, handle=handle
-        )
+        return cls(Kind.PUT, key, value, None, put_result, size=len(key) + len(value), deadline=deadline, handle=handle)
 
     @classmethod
     def get(cls, key: bytes, *, deadline: float, handle: Any) -> "Pending":
@@ -108,6 +116,11 @@ class Pending:
         kind = Kind.READ if call.is_read else Kind.WRITE
         request = call.request
         return cls(kind, b"", b"", request, call.read, size=request.ByteSize(), deadline=deadline, handle=handle)
+
+
+def carries(call: Call[Any], *, is_open: bool) -> bool:
+    """Whether a stream is for this call. One that needs no leader does not wait for a session: that would need one."""
+    return (is_open or call.needs_leader) and call.request.ByteSize() <= REQUEST_BYTES_MAX
 
 
 def write_entry(call: Pending, entry: Entry) -> None:

@@ -9,6 +9,7 @@ the old one, and leaves that only once it is drained; where the leader cannot be
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -27,6 +28,8 @@ from kvclient.shell import Shell, closed_failure, failure_of
 
 __all__ = ["STREAM_METHOD", "Pipeline", "StreamUnsupported"]
 
+logger = logging.getLogger(__name__)
+
 STREAM_METHOD: Final = "/kvstore.session.v1.Session/Stream"
 OPEN_TIMEOUT_S: Final = 2.0
 
@@ -42,6 +45,7 @@ class Pipeline:
 
     def __init__(self, shell: Shell, channel: "Callable[[str], grpc.aio.Channel]") -> None:
         self._loop = asyncio.get_running_loop()
+        self._shell = shell
         self._channel = channel
         self._route = Route(shell.endpoints, first=shell.preferred, rng=shell.rng)
         self._engine = Engine(
@@ -154,6 +158,7 @@ class Pipeline:
         self._stream = stream
         self._served = True
         self._route.opened(stream.endpoint)
+        self._shell.preferred = self._route.index
         self._engine.opened(first.opened, endpoint=stream.endpoint, now=self._loop.time())
         stream.start_writing()
         if first.HasField("leader"):
@@ -174,6 +179,12 @@ class Pipeline:
         self._engine.release()
         self._settle()
 
+    def _drop_next(self) -> None:
+        """Its session may be forgotten by now, and the hint is old."""
+        if self._next is not None:
+            self._drop(self._next)
+            self._next = None
+
     def _move(self, stream: "_Stream") -> None:
         old, self._next = self._stream, None
         assert old is not None and stream.first is not None, "from one open stream to another"
@@ -187,9 +198,7 @@ class Pipeline:
         self._drop(stream)
         pause_s = self._route.failed(stream.endpoint)
         self._engine.lost(failure, self._loop.time())
-        if self._next is not None:
-            self._drop(self._next)  # its session may be forgotten by now, and the hint is old
-            self._next = None
+        self._drop_next()
         if pause_s:
             self._reconnect = self._loop.call_later(pause_s, self._connect_again)
 
@@ -215,6 +224,7 @@ class Pipeline:
                 assert self._stream is not None, "the engine is open"
                 self._drop(self._stream)
                 self._stream = None
+                self._drop_next()
                 engine.lost(None, now)
             case Leave() as reason:
                 self._lose(Failure(Code.UNAVAILABLE, reason.value, engine.endpoint))
@@ -306,6 +316,9 @@ class _Stream:
             failure = Failure(Code.UNKNOWN, f"status {status}", self.endpoint)
         except (grpc.aio.UsageError, asyncio.InvalidStateError):  # the call or its channel was closed meanwhile
             failure = Failure(Code.UNAVAILABLE, "the connection was closed", self.endpoint)
+        except Exception as fault:
+            logger.exception("the stream to %s failed", self.endpoint)
+            failure = Failure(Code.INTERNAL, f"internal error: {fault!r}", self.endpoint)
         if not self._stopped:
             self._owner.ended(self, failure)
 

@@ -36,7 +36,7 @@ def _parse_one(endpoint: str) -> str:
     host, colon, port = endpoint.rpartition(":")
     if not colon or endpoint.endswith("]"):  # "host", "[::1]"
         host, port = endpoint, str(DEFAULT_PORT)
-    if not host or "/" in host or (":" in host and not host.startswith("[")):
+    if not host or "/" in endpoint or (":" in host and not host.startswith("[")):
         raise ValueError(
             f"endpoint {endpoint!r} is not host:port; an IPv6 address needs brackets: [::1]:{DEFAULT_PORT}"
         )

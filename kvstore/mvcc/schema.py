@@ -19,7 +19,7 @@ from dataclasses import asdict
 
 import sqlite_utils
 
-from kvstore.mvcc.errors import StateFormatError
+from kvstore.mvcc.errors import StateFailed, StateFormatError
 from kvstore.mvcc.limits import Limits
 from kvstore.mvcc.state_hash import EMPTY_DIGEST
 
@@ -32,22 +32,25 @@ _NORMAL = 1  # what `PRAGMA synchronous` reads back for NORMAL
 def open_state(path: str | os.PathLike[str]) -> sqlite3.Connection:
     """Opens ``state.db`` for its one owner. WAL with ``synchronous=NORMAL``: the log is the durable copy.
 
-    Settings are read back, since SQLite ignores what it cannot do without an error.
+    Settings are read back, since SQLite ignores what it cannot do without an error. Raises StateUnusable.
     """
-    connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     try:
-        (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        connection.execute("PRAGMA synchronous = NORMAL")
-        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        if (journal_mode, synchronous) != ("wal", _NORMAL):
-            raise StateFormatError(
-                f"{os.fspath(path)}: journal_mode and synchronous read back as {(journal_mode, synchronous)}, "
-                f"wanted {('wal', _NORMAL)}"
-            )
-    except BaseException:
-        connection.close()
-        raise
+        connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+        try:
+            (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            connection.execute("PRAGMA synchronous = NORMAL")
+            (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            if (journal_mode, synchronous) != ("wal", _NORMAL):
+                raise StateFormatError(
+                    f"{os.fspath(path)}: journal_mode and synchronous read back as {(journal_mode, synchronous)}, "
+                    f"wanted {('wal', _NORMAL)}"
+                )
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise StateFailed(f"cannot use the state {os.fspath(path)}: {error}") from error
     return connection
 
 

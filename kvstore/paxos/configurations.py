@@ -32,6 +32,10 @@ class Configurations:
                 return governing.configuration
         raise AssertionError(f"slot {slot} lies before the first known configuration, {self._governing[0].from_slot}")
 
+    def governed_from(self, slot: Slot) -> Slot:
+        """Where the configuration that governs ``slot`` begins to govern."""
+        return next(g.from_slot for g in reversed(self._governing) if g.from_slot <= slot)
+
     def undecided(self, decided_end: Slot) -> tuple[Configuration, ...]:
         """Every known configuration that governs a slot ≥ ``decided_end``, in slot order."""
         later = tuple(g.configuration for g in self._governing if g.from_slot > decided_end)

@@ -173,13 +173,14 @@ class Leadership:
         """None before all that phase 1 found is decided, for every configuration that it brought to light (L7).
 
         Only then is it known whose quorum has to answer: a configuration found undecided may have governed slots that
-        were chosen without any node that this phase 1 asked first.
+        were chosen without any node that this phase 1 asked first. Nor is a configuration asked any more that governs
+        none but decided slots: what it chose under others may be older than the read, so the index covers its slots.
         """
         if not self._reads or decided_end < self.phase_one.end_slot or self.unprepared(decided_end):
             return []
         answered = self._answered_round | {self._node_id: float(self.read_round)}
         confirmed = self._configurations.quorum_floor(decided_end, answered)
-        end = self.phase_one.end_slot
+        end = max(self.phase_one.end_slot, self._configurations.governed_from(decided_end))
         ready = [ReadReady(r.read_id, max(r.index, end)) for r in self._reads if r.round <= confirmed]
         self._reads = [read for read in self._reads if read.round > confirmed]
         return ready

@@ -44,7 +44,8 @@ class ReplicaConfig:
     """``retry_s``: how long a question to the leader may stay unanswered, and the pause after a refusal.
 
     ``resend_s``: how long a forwarded write may. ``session_ttl_s``: how long a session may stay unused, at least.
-    ``unary_max``: how many writes of clients without a session may wait.
+    ``unary_max``: how many writes of clients without a session may wait. ``pending_max`` bounds the writes that wait
+    here, the entries that others forwarded, and the reads, each by itself.
     """
 
     node_id: NodeId
@@ -94,7 +95,7 @@ class Replica:
             self._writes, window=store.limits.answers_per_session_max, waiting_max=config.unary_max
         )
         self._expiry = SessionExpiry(ttl_s=config.session_ttl_s)
-        self._reads = Reads(config.incarnation, retry_s=config.retry_s)
+        self._reads = Reads(config.incarnation, retry_s=config.retry_s, pending_max=config.pending_max)
         self._proposed: dict[ProposalId, Proposal] = {}
         self._entries_in_flight = 0
         self._reachable: dict[NodeId, None] = {}
@@ -143,8 +144,15 @@ class Replica:
         self._writes.submit(session, entries)
 
     def read(self) -> int:
-        """A client's linearizable read: ReadAllowed will name the ticket once the local state may serve it (L7)."""
+        """A client's linearizable read: ReadAllowed will name the ticket once the local state may serve it (L7).
+
+        Raises Overloaded.
+        """
         return self._reads.add()
+
+    def forget_read(self, ticket: int) -> None:
+        """The client gave up."""
+        self._reads.forget(ticket)
 
     def forget_write(self, ticket: int) -> bool:
         """The client gave up. True where the write was certainly not proposed and never will be."""
@@ -202,7 +210,7 @@ class Replica:
             answers, self._turn.answers = self._turn.answers, []
             yield AnswerAll(answers)
         if effects.leadership is not None:
-            self._refused_until = float("-inf")
+            self._refused_until = min(self._refused_until, now)  # what waits may go out with the next turn
             self._expiry.lost_leadership()
             self._writes.resend(self._proposed.values())
             yield LeadershipStep(effects.leadership)

@@ -22,7 +22,7 @@ __all__ = ["Forwarded", "Overloaded", "Proposal", "Writes"]
 
 
 class Overloaded(Exception):
-    """As many writes wait here as may; nothing was kept of this one."""
+    """As many writes, or reads, wait here as may; nothing was kept of this one."""
 
 
 @dataclass(slots=True)

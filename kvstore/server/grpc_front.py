@@ -7,6 +7,10 @@ client learns nothing about it but that it happened.
 **Limits (L13).** gRPC refuses messages above ``MESSAGE_BYTES_MAX``, half a MiB beyond what a request may have, so that
 slightly too large a request gets etcd's own answer. Requests in flight are counted here: grpc.aio's own limit has been
 found to let more through, and answers in other words.
+
+**The end.** A gRPC server that stops cancels calls which have arrived and which no handler has seen, and their clients
+cannot know that nothing was done. So before it stops, this one tells whoever still comes that it will not, until nobody
+comes any more: clients go elsewhere.
 """
 
 import asyncio
@@ -27,7 +31,7 @@ from kvstore.mvcc.validate import REQUEST_BYTES_MAX
 from kvstore.server.health import Health
 from kvstore.server.reflection import reflection_pool
 
-__all__ = ["IN_FLIGHT_MAX", "MESSAGE_BYTES_MAX", "GrpcFront"]
+__all__ = ["IN_FLIGHT_MAX", "MESSAGE_BYTES_MAX", "GrpcFront", "Stopping"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +60,21 @@ _OPTIONS: Final = (
     ("grpc.http2.max_ping_strikes", 0),
 )
 
+_QUIET_S: Final = 0.1
+"""Without a request for this long, nobody is on the way any more."""
+
 _FAULT: Final = "kvstore: internal error; the server's log has the details"
 
 # Generic in the type stubs only.
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Call: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+
+
+class Stopping(ApiError):
+    """Nothing was done with the request: another node may be asked, or this one again when it is back."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.UNAVAILABLE, "etcdserver: not proposed: this node is stopping")
 
 
 class GrpcFront:
@@ -70,6 +84,8 @@ class GrpcFront:
         assert in_flight_max >= 1, f"at least one request: {in_flight_max}"
         self._in_flight_max = in_flight_max
         self._in_flight = 0
+        self._stopping = False
+        self._refused_at = -math.inf
         services = {method.service for method in methods.values()}
         self._health = Health(services)
         self._streams = 0
@@ -107,10 +123,18 @@ class GrpcFront:
 
     async def stop(self, *, grace_s: float) -> None:
         """Takes no new requests and gives those in flight ``grace_s`` to end; streams end as if their clients had."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_s
         self._health.close()
         if not self._closing.done():
             self._closing.set_result(None)
-        await self._server.stop(grace_s)
+        self._stopping = True
+        self._refused_at = loop.time()
+        while self._in_flight or loop.time() < self._refused_at + _QUIET_S:
+            if loop.time() >= deadline:
+                break
+            await asyncio.sleep(_QUIET_S / 10)
+        await self._server.stop(max(0.0, deadline - loop.time()))
 
     def _handler(self, method: Method) -> _Handler:
         if method.stream_handler is not None:
@@ -120,6 +144,9 @@ class GrpcFront:
         parse = method.request_class.FromString
 
         async def answer(data: bytes, call: _Call) -> bytes:
+            if self._stopping:
+                self._refused_at = asyncio.get_running_loop().time()
+                return await _refuse(call, Stopping())
             if self._in_flight >= self._in_flight_max:
                 return await _refuse(call, TooManyRequests())
             try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from kvstore.mvcc.errors import StateUnusable
 from kvstore.server import failpoints
@@ -41,6 +42,9 @@ def _load_config(context: click.Context, _parameter: click.Parameter, path: str 
     for name in settings:
         if name not in known:
             raise ConfigError(f"--config {path}: unknown setting {name!r}; known: {', '.join(known)}")
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ConfigError(f"--config {path}: {name} is {value!r}; a setting is a text or a whole number")
     context.default_map = {**settings, **(context.default_map or {})}
 
 
@@ -94,9 +98,20 @@ def main() -> None:
     try:
         sys.exit(command.main(prog_name="kv-server", standalone_mode=False))
     except click.ClickException as error:
-        _refuse(error.format_message())
+        _refuse(error.format_message() + _origin(error))
     except (ConfigError, StorageError, StateUnusable, FormationFailed) as error:
         _refuse(str(error))
+
+
+def _origin(error: click.ClickException) -> str:
+    """Where a wrong value was said, unless by a flag: the message names the flag alone."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return ""
+    name = str(error.param.name)
+    source = error.ctx.get_parameter_source(name)
+    if source is ParameterSource.ENVIRONMENT:
+        return f" ({error.ctx.auto_envvar_prefix}_{name.upper()} says so)"
+    return " (the --config file says so)" if source is ParameterSource.DEFAULT_MAP else ""
 
 
 def _refuse(line: str) -> NoReturn:

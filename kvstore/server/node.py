@@ -165,7 +165,10 @@ class Node:
         self._work.set()
 
     async def linearizable(self) -> None:
-        """Returns once the local state may serve a linearizable read that began with this call (L7)."""
+        """Returns once the local state may serve a linearizable read that began with this call (L7).
+
+        Raises Overloaded.
+        """
         ticket = self._replica.read()
         future = self._reads[ticket] = asyncio.get_running_loop().create_future()
         self._arrived += 1
@@ -174,6 +177,7 @@ class Node:
             await future
         finally:
             self._reads.pop(ticket, None)
+            self._replica.forget_read(ticket)
 
     # The loop
 

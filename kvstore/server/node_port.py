@@ -55,7 +55,10 @@ class NodePort:
         return result
 
     async def linearizable(self) -> None:
-        await self._node.linearizable()
+        try:
+            await self._node.linearizable()
+        except Overloaded:
+            raise TooManyRequests from None
 
     async def open_session(self) -> int:
         return await self._node.open_session()

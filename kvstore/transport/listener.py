@@ -124,6 +124,10 @@ class PeerListener:
         stream = self._register(handshake)
         self._on_introduced(handshake)
         try:
+            # Not in the reader: grpc can end no call properly whose first answer was cancelled half-way.
+            await context.write(self._reply(None))
+            if stream.replaced_by is not None:
+                await context.abort(grpc.StatusCode.ABORTED, stream.replaced_by)
             stream.reader = asyncio.get_running_loop().create_task(self._read(stream, context))
             await asyncio.wait([stream.reader])
             if stream.reader.cancelled():
@@ -145,11 +149,14 @@ class PeerListener:
             raw = await context.read()
         if raw is EOF:
             return None
-        return handshake_from_wire(parse_frame(raw))
+        frame = parse_frame(raw)
+        handshake = handshake_from_wire(frame)
+        if frame.messages:
+            raise MalformedMessage(f"{len(frame.messages)} messages came with the handshake, before it was accepted")
+        return handshake
 
     async def _read(self, stream: _Stream, context: Any) -> None:
         sender = stream.introduced.node_id
-        await context.write(self._reply(None))
         while (raw := await context.read()) is not EOF:
             frame = parse_frame(raw)
             messages = decode_messages(frame)

@@ -10,7 +10,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["RawServer", "close", "garbage", "go_away", "http_status", "raw_server", "reset", "reset_stream", "trailers"]
+__all__ = [
+    "RawServer",
+    "close",
+    "garbage",
+    "go_away",
+    "go_away_with_error",
+    "http_status",
+    "raw_server",
+    "reset",
+    "reset_stream",
+    "trailers",
+]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
@@ -68,6 +79,11 @@ def go_away(last_stream: int) -> Act:
         close(connection, stream)
 
     return act
+
+
+def go_away_with_error(connection: socket.socket, stream: int) -> None:
+    connection.sendall(frame(GOAWAY, 0, 0, struct.pack(">II", 2**31 - 1, 0x2) + b"debug text"))
+    close(connection, stream)
 
 
 def http_status(status: int) -> Act:

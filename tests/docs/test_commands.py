@@ -27,9 +27,11 @@ def parse(command: click.Command, name: str, arguments: list[str], parent: click
     """As click does before it invokes anything. Raises UsageError."""
     context = command.make_context(name, list(arguments), parent=parent)
     if isinstance(command, click.Group):
+        # Which of the two names click has for it depends on its version.
         held_back = getattr(context, "_protected_args", None) or getattr(context, "protected_args", [])
         sub_name, sub, rest = command.resolve_command(context, [*held_back, *context.args])
-        assert sub is not None and sub_name is not None
+        assert sub is not None
+        assert sub_name is not None
         parse(sub, sub_name, rest, context)
 
 

@@ -11,13 +11,10 @@ from kvclient import AsyncClient, Client
 from tests.docs.pages import PAGES, Block, Page
 
 EXAMPLES = [(page, block) for page in PAGES for block in page.blocks("python")]
+IDS = [f"{page}:{block.line}" for page, block in EXAMPLES]
 
 
-def names(pair: tuple[Page, Block]) -> list[str]:
-    return [f"{page}:{block.line}" for page, block in [pair]]
-
-
-@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=[names(pair)[0] for pair in EXAMPLES])
+@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=IDS)
 def test_it_compiles_and_imports_what_there_is(page: Page, block: Block) -> None:
     tree = ast.parse(block.text)
     compile(tree, f"{page}:{block.line}", "exec")
@@ -32,7 +29,7 @@ def test_it_compiles_and_imports_what_there_is(page: Page, block: Block) -> None
                     importlib.import_module(alias.name)
 
 
-@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=[names(pair)[0] for pair in EXAMPLES])
+@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=IDS)
 def test_the_client_has_the_methods_that_are_called_with_the_arguments_that_are_given(page: Page, block: Block) -> None:
     tree = ast.parse(block.text)
     client_type = AsyncClient if "AsyncClient" in block.text else Client
@@ -45,7 +42,7 @@ def test_the_client_has_the_methods_that_are_called_with_the_arguments_that_are_
                 signature.bind(None, *call.args, **keywords)  # raises TypeError where they do not fit
 
 
-@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=[names(pair)[0] for pair in EXAMPLES])
+@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=IDS)
 def test_every_name_is_defined(page: Page, block: Block) -> None:
     tree = ast.parse(block.text)
     known = set(dir(builtins))

@@ -15,13 +15,12 @@ third hit whoever leads. Every wait is for a condition: nodes are dead, serve, a
 """
 
 import argparse
-import itertools
 import re
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,7 @@ from random import Random
 from kvclient import Client
 
 from kvstore.server.failpoints import POINTS, VARIABLE
-from kvstore.server.local_cluster import LocalCluster
+from kvstore.server.local_cluster import Health, LocalCluster
 from kvstore.server.ports import free_base_port
 from kvstore.server.processes import send, wait_until
 from tests.e2e.load import Fate, Write, WriteLoad
@@ -45,7 +44,7 @@ _ANSWERS_AFTER_RESTART = 20
 
 @dataclass(slots=True)
 class Report:
-    """``kills`` counts events: the whole cluster at once is one. ``at_points`` are those that the nodes did themselves."""
+    """``kills`` counts events: the whole cluster at once is one. ``at_points`` are those that nodes did themselves."""
 
     kills: int = 0
     leader_kills: int = 0
@@ -60,24 +59,24 @@ class Report:
     slots: int = 0
     seconds: float = 0.0
     checked_seconds: float = 0.0
-    recovery_ms: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
         points = ", ".join(f"{name} {count}" for name, count in sorted(self.at_points.items()))
-        recovery = sorted(self.recovery_ms)
-        return [
+        kills = (
             f"{self.kills} kills in {self.seconds:.0f} s: {self.leader_kills} of the leader, "
             f"{self.whole_cluster_kills} of the whole cluster, {self.at_points.total()} at points ({points}); "
-            f"{self.points_not_reached} points not reached",
+            f"{self.points_not_reached} points not reached"
+        )
+        checked = (
+            f"{self.read_back} answers read back from all nodes at their revisions, {self.slots} slots equal on all of "
+            f"them ({self.checked_seconds:.0f} s)"
+        )
+        return [
+            kills,
             f"at least {self.in_flight_min} writes in flight at every kill",
             f"{self.acknowledged} writes acknowledged, {self.unknown} unknown, {self.not_done} not done",
-            f"next write acknowledged after a kill of the leader: median {recovery[len(recovery) // 2]:.0f} ms, "
-            f"worst {recovery[-1]:.0f} ms"
-            if recovery
-            else "no kill of the leader",
-            f"{self.read_back} answers of all nodes read back at their revisions, {self.slots} slots equal on all nodes "
-            f"({self.checked_seconds:.0f} s)",
+            checked,
             *(f"{count} × {text}" for text, count in self.errors.most_common()),
         ]
 
@@ -184,7 +183,6 @@ class KillLoop:
             self._armed[node_id] = point
         self._say(f"starts node {node_id} {environment or ''}")
         self._cluster.restart(node_id, environment=environment)
-        self._load.return_to(node_id)
         if wait:
             self._await_answers(node_id)
 
@@ -226,15 +224,18 @@ class KillLoop:
         )
 
     def _await_answers(self, *node_ids: int) -> None:
-        """Until each of these nodes serves and writes that came in through it are acknowledged again."""
+        """Until each of these nodes serves and its writers' writes are acknowledged, or it has died at its point."""
+        for node_id in node_ids:
+            self._await(node_id, lambda n: self._cluster.health(n) is Health.SERVING, "does not serve")
+            self._load.return_to(node_id)
         wanted = {node_id: self._load.acknowledged_at[node_id] + _ANSWERS_AFTER_RESTART for node_id in node_ids}
-        for node_id, count in wanted.items():
-            assert wait_until(
-                lambda n=node_id, c=count: self._settled(n) or self._load.acknowledged_at[n] >= c,  # type: ignore[misc]
-                timeout_s=_WAIT_S,
-            ), f"no write through node {node_id} is acknowledged any more:\n{self._cluster.log_tail(node_id)}"
-            if node_id not in self._armed:
-                self._cluster.wait_serving(node_id, timeout_s=_WAIT_S)
+        for node_id in node_ids:
+            self._await(node_id, lambda n: self._load.acknowledged_at[n] >= wanted[n], "acknowledges no writes")
+
+    def _await(self, node_id: int, condition: Callable[[int], bool], complaint: str) -> None:
+        assert wait_until(lambda: self._settled(node_id) or condition(node_id), timeout_s=_WAIT_S), (
+            f"node {node_id} {complaint}:\n{self._cluster.log_tail(node_id)}"
+        )
 
     def _settled(self, node_id: int) -> bool:
         return node_id in self._armed and not self._cluster.is_alive(node_id)

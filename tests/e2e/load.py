@@ -46,7 +46,7 @@ class WriteLoad:
     """``endpoints`` by node id. A context manager: leaving it waits until the last write has been answered."""
 
     def __init__(
-        self, endpoints: Mapping[int, str], *, writers_per_node: int = 24, keys: int = 16, timeout_s: float = 5.0
+        self, endpoints: Mapping[int, str], *, writers_per_node: int = 24, keys: int = 64, timeout_s: float = 5.0
     ) -> None:
         self._endpoints = dict(endpoints)
         self._writers_per_node = writers_per_node
@@ -54,6 +54,7 @@ class WriteLoad:
         self._timeout_s = timeout_s
         self._clients: dict[int, AsyncClient] = {}
         self._former_clients: list[AsyncClient] = []
+        self._returning: set[int] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load")
         self._fault: BaseException | None = None
@@ -84,13 +85,10 @@ class WriteLoad:
         """The node is back: its writers begin there again with their next writes."""
         self._returning.add(node_id)
 
-    _returning: set[int]
-
     def _run(self) -> None:
-        self._returning = set()
         try:
             asyncio.run(self._write_all())
-        except BaseException as fault:  # noqa: BLE001 - raised again by whoever waits for this thread
+        except BaseException as fault:  # raised again by whoever waits for this thread
             self._fault = fault
 
     async def _write_all(self) -> None:

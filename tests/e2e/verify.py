@@ -62,7 +62,9 @@ def check_disks_agree(disks: Sequence[NodeDisk]) -> None:
     reference = max(disks, key=lambda disk: disk.applied_end)
     for disk in disks:
         for slot, (one, other) in enumerate(zip(reference.decided, disk.decided, strict=False)):
-            assert one == other, f"slot {slot}: node {reference.node_id} decided {one}, node {disk.node_id} {other} (L5)"
+            assert one == other, (
+                f"slot {slot}: node {reference.node_id} decided {one}, node {disk.node_id} {other} (L5)"
+            )
     applied = {disk.node_id: disk.applied_end for disk in disks}
     assert len(set(applied.values())) == 1, f"nobody writes, and yet some lag behind: {applied}"
     hashes = {disk.node_id: disk.state_hash.hex() for disk in disks}
@@ -108,15 +110,11 @@ def check_read_back(endpoint: str, writes: Sequence[Write]) -> int:
     """Every acknowledged write is what this node answers for its key at its revision. Returns how many it asked for."""
     wanted = [(write, key) for write in writes if write.fate is Fate.ACKNOWLEDGED for key in write.keys]
     with grpc.insecure_channel(endpoint) as channel:
-        read = channel.unary_unary(
-            "/etcdserverpb.KV/Txn", rpc.TxnRequest.SerializeToString, rpc.TxnResponse.FromString
-        )
+        read = channel.unary_unary("/etcdserverpb.KV/Txn", rpc.TxnRequest.SerializeToString, rpc.TxnResponse.FromString)
         for some in _batches(wanted):
             request = rpc.TxnRequest(
                 success=[
-                    rpc.RequestOp(
-                        request_range=rpc.RangeRequest(key=key, revision=write.revision, serializable=True)
-                    )
+                    rpc.RequestOp(request_range=rpc.RangeRequest(key=key, revision=write.revision, serializable=True))
                     for write, key in some
                 ]
             )
@@ -132,7 +130,7 @@ def _batches(wanted: list[tuple[Write, bytes]]) -> Iterator[list[tuple[Write, by
 
 
 def check_rows(disk: NodeDisk, writes: Sequence[Write]) -> None:
-    """Acknowledged writes are there once, unknown ones at most once, those not done never, and nothing else is there."""
+    """Acknowledged writes are there once, unknown ones at most once, those not done never, and nothing else is."""
     rows: dict[bytes, list[tuple[int, bytes]]] = defaultdict(list)
     for revision, key, value in disk.rows:
         rows[value].append((revision, key))

@@ -6,7 +6,7 @@ from kvstore.paxos.effects import ReadReady
 from kvstore.paxos.leadership import Leadership
 from kvstore.paxos.messages import AcceptedEntry, Promise
 from kvstore.paxos.phase_one import PhaseOne
-from kvstore.paxos.types import Configuration, Noop, ReadId
+from kvstore.paxos.types import Noop, ReadId
 
 from .bench import app, ballot, config_of, node, slot
 
@@ -15,7 +15,7 @@ B = ballot(5, 1)
 
 def leadership(
     *found: tuple[int, str],
-    configuration: Configuration | None = None,
+    known: Configurations | None = None,
     from_slot: int = 0,
     decided_end: int = 0,
     reported_end: int = 0,
@@ -25,7 +25,8 @@ def leadership(
     entries = tuple(AcceptedEntry(slot(s), ballot(3, 2), app(v)) for s, v in found)
     for sender, accepted in ((1, ()), (2, entries)):
         phase_one.receive(node(sender), Promise(B, slot(from_slot), accepted, None, slot(reported_end), slot(0)))
-    known = Configurations((GoverningConfiguration(slot(0), configuration or config_of(1, 2, 3)),), alpha=8)
+    if known is None:
+        known = Configurations((GoverningConfiguration(slot(0), config_of(1, 2, 3)),), alpha=8)
     return Leadership(node(1), phase_one, known, decided_end=slot(decided_end), now=0.0)
 
 
@@ -130,6 +131,17 @@ def test_a_read_waits_until_all_that_phase_1_found_is_decided() -> None:
     leader.heard(node(2), sent_at=0.0, read_round=1, decided_end=slot(0))
     assert leader.take_confirmed_reads(slot(1)) == []
     assert leader.take_confirmed_reads(slot(2)) == [ReadReady(ReadId(1), slot(2))]
+
+
+def test_a_read_reaches_to_where_the_configurations_that_confirm_it_begin() -> None:
+    """What governed the slots between was not asked, and may have decided them before the read came (L7)."""
+    known = Configurations((GoverningConfiguration(slot(0), config_of(1, 2, 3)),), alpha=8)
+    leader = leadership(known=known)
+    leader.add_read(ReadId(1), index=slot(0))
+    leader.read_round = 1
+    known.decide(slot(0), config_of(1, epoch=2))
+    known.forget_before(slot(9))
+    assert leader.take_confirmed_reads(slot(9)) == [ReadReady(ReadId(1), slot(8))]
 
 
 def test_reads_left_over_are_given_back_once() -> None:

@@ -199,6 +199,43 @@ def test_a_read_waits_for_a_configuration_that_phase_1_only_found() -> None:
     assert world.nodes[leader].reads_ready.get(read, world.decided_end) >= 3
 
 
+def test_a_read_covers_slots_that_a_configuration_decided_which_was_never_asked() -> None:
+    """α = 2; slot 2 is governed by node 2 alone, the slots before and after it by node 1 alone.
+
+    1 has acknowledged slot 2 by the vote of 2, stops without a record of it, and leads again by its own promise. It
+    learns slot 2 from 2 and needs nobody else from then on; but slot 2 was decided before the read came. The index
+    is what another node reads by, so that 1 itself knows better by then does not help.
+    """
+    world = World((1,), spare=(2,), alpha=2, inflight_slots_max=2)
+    world.elect(1)
+    world.propose_configuration(1, config_of(2, epoch=2))
+    world.flush()
+    world.propose_configuration(1, config_of(1, epoch=3, learners=(2,)))
+    world.run_until(lambda: world.core(1).window_free > 0, within_s=1.0)
+    world.propose(1, b"two")
+    while world.nodes[node(1)].applied_end < 3:
+        world.persist(node(2))
+        world.deliver()
+    world.pass_time(0.1)
+    while world.wires:
+        world.deliver()
+    assert world.nodes[node(2)].applied_end == 3
+    world.crash(node(1))
+    world.restart(node(1))
+    while world.nodes[node(1)].applied_end < 2:
+        world.pass_time(0.1)
+        world.persist(node(1))
+    world.wires[:] = [w for w in world.wires if not isinstance(w.message, Prepare)]
+    read = world.read(1)
+    while world.nodes[node(1)].applied_end < 3:
+        world.wires[:] = [w for w in world.wires if not isinstance(w.message, Prepare)]
+        if world.wires:
+            world.deliver()
+        else:
+            world.pass_time(0.1)
+    assert world.nodes[node(1)].reads_ready[read] == 3
+
+
 # Progress
 
 

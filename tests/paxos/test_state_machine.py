@@ -28,7 +28,8 @@ NODES = tuple(NodeId(number) for number in range(1, 6))
 IN_FLIGHT_MAX = 60
 
 nodes = st.sampled_from(NODES)
-groups = st.sets(nodes, min_size=3)
+quorums = st.sets(nodes, min_size=3)
+groups = st.sets(nodes)
 anything = st.integers(0, IN_FLIGHT_MAX - 1)
 
 
@@ -65,7 +66,7 @@ class FiveCores(RuleBasedStateMachine):
         self.propose(self.world.leader())
 
     @precondition(lambda self: self.world.leaders())
-    @rule(voters=st.sets(nodes, min_size=3))
+    @rule(voters=quorums)
     def reconfigure(self, voters: set[NodeId]) -> None:
         self.proposals += 1
         members = tuple(sorted(voters)), tuple(n for n in NODES if n not in voters)
@@ -176,17 +177,17 @@ class FiveCores(RuleBasedStateMachine):
 
     # Longer stretches, so that a few steps reach far
 
-    @rule(group=groups)
+    @rule(group=quorums)
     def talk(self, group: set[NodeId]) -> None:
         """Messages arrive and writes end within ``group`` until it is quiet; nobody else gets anything."""
         for _ in range(100):
             within = (i for i, w in enumerate(self.world.wires) if w.to in group and w.sender in group)
             if (index := next(within, None)) is not None:
                 self.world.deliver(index)
-            elif not any([self.world.persist(n) for n in self.world.up if n in group]):  # noqa: C419 - each of them
+            elif not self.world.persist_everywhere(among=group):
                 return
 
-    @rule(node_id=nodes, group=groups)
+    @rule(node_id=nodes, group=quorums)
     def stand(self, node_id: NodeId, group: set[NodeId]) -> None:
         """``node_id`` loses patience, and ``group`` hears it out."""
         self.wake(node_id)
@@ -238,7 +239,7 @@ class FiveCores(RuleBasedStateMachine):
 
 
 NORMAL = settings(
-    max_examples=300,
+    max_examples=250,
     stateful_step_count=100,
     deadline=None,
     derandomize=True,

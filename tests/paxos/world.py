@@ -1,42 +1,25 @@
 """A small world for the core: nodes with disks that forget, a network that misbehaves, and a judge that knows the laws.
 
-The judge never asks a core what it believes. It keeps its own books: what is on which disk, what left which node, who
-voted for what; from these it computes what is chosen, and compares. Everything random comes from the caller, time moves
-only when it is told to, so every run replays.
+Everything random comes from the caller, time moves only when it is told to, so every run replays.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 from random import Random
 
 from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.core import Paxos
 from kvstore.paxos.durable import (
-    AcceptedValue,
     AcceptRecord,
     DurableState,
-    GoverningConfiguration,
     LearnRecord,
-    PromiseRecord,
-    Record,
-    Write,
 )
-from kvstore.paxos.effects import DecidedValue, Effects, Fate, LogRead, ProposalLost, Role
+from kvstore.paxos.effects import Effects, Fate, Role
 from kvstore.paxos.messages import (
-    Accept,
-    Accepted,
-    AcceptedEntry,
     Decided,
-    Heartbeat,
-    Message,
-    Prepare,
     Promise,
     SnapshotOffer,
 )
 from kvstore.paxos.types import (
-    ZERO_BALLOT,
-    Ballot,
     Configuration,
     NodeId,
     ProposalId,
@@ -46,100 +29,12 @@ from kvstore.paxos.types import (
     WriteId,
 )
 
-__all__ = ["Disk", "InFlight", "Node", "World"]
+from .judge import Disk, InFlight, Judge, Node
+
+__all__ = ["World"]
 
 
-def is_quorum(configuration: Configuration, nodes: Collection[NodeId]) -> bool:
-    """The judge's own arithmetic: more than half of the voters."""
-    return 2 * sum(voter in nodes for voter in configuration.voters) > len(configuration.voters)
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """A message on its way."""
-
-    sender: NodeId
-    to: NodeId
-    message: Message
-
-
-@dataclass(slots=True)
-class Disk:
-    """What one node would find after a power loss: ``records`` are synced, ``pending`` writes are not."""
-
-    records: list[Record] = field(default_factory=list)
-    pending: deque[Write] = field(default_factory=deque)
-    promised: Ballot = ZERO_BALLOT
-    newest: dict[Slot, AcceptedValue] = field(default_factory=dict)
-    votes: dict[tuple[Slot, Ballot], Value] = field(default_factory=dict)
-    first_slot: Slot = Slot(0)
-    applied_end: Slot = Slot(0)
-    """The durable end of the state machine, which may be behind or ahead of the log."""
-
-    def sync(self) -> Write:
-        write = self.pending.popleft()
-        for record in write.records:
-            self._append(record)
-        return write
-
-    def _append(self, record: Record) -> None:
-        self.records.append(record)
-        match record:
-            case PromiseRecord(ballot):
-                assert ballot > self.promised, f"promised {ballot} after {self.promised} (L1)"
-                self.promised = ballot
-            case AcceptRecord(slot, ballot, value):
-                assert ballot >= self.promised, f"accepted at {ballot} below the promise {self.promised} (L1)"
-                assert self.votes.setdefault((slot, ballot), value) == value, f"two votes at {ballot} in slot {slot}"
-                self.promised = ballot
-                self._keep(slot, AcceptedValue(ballot, value))
-            case LearnRecord(slot, ballot, value):
-                self._keep(slot, AcceptedValue(ballot, value, learned=True))
-
-    def _keep(self, slot: Slot, newest: AcceptedValue) -> None:
-        if slot >= self.first_slot:  # else the log was cut while the write was under way
-            self.newest[slot] = newest
-
-    def read_decided(self, start: Slot, end: Slot) -> tuple[AcceptedEntry, ...]:
-        """As the storage room reads: the newest record of each slot, up to the first hole."""
-        entries = []
-        for number in range(max(start, self.first_slot), end):
-            known = self.newest.get(Slot(number))
-            if known is None:
-                break
-            entries.append(AcceptedEntry(Slot(number), known.ballot, known.value))
-        return tuple(entries)
-
-
-@dataclass(slots=True)
-class Node:
-    config: PaxosConfig
-    disk: Disk
-    paxos: Paxos | None = None
-    applied_end: Slot = Slot(0)
-    """Every slot below was given out as decided, in order (L6)."""
-    applied: list[DecidedValue] = field(default_factory=list)
-    """What this process was given as decided, since it started."""
-    skew_s: float = 0.0
-    """How far this node's clock runs ahead (L14: it may hurt nobody but its own elections)."""
-    ballots_recovered: Ballot = ZERO_BALLOT
-    recovered_config: tuple[GoverningConfiguration, ...] = ()
-    proposed: dict[ProposalId, Value] = field(default_factory=dict)
-    lost: list[ProposalLost] = field(default_factory=list)
-    reads: dict[ReadId, Slot] = field(default_factory=dict)
-    """Reads without an answer yet, and the index that L7 demands of it."""
-    reads_ready: dict[ReadId, Slot] = field(default_factory=dict)
-    reads_failed: list[ReadId] = field(default_factory=list)
-    log_reads: list[LogRead] = field(default_factory=list)
-    history: list[Effects] = field(default_factory=list)
-
-    @property
-    def core(self) -> Paxos:
-        assert self.paxos is not None, f"node {self.config.node_id} is down"
-        return self.paxos
-
-
-class World:
+class World(Judge):
     def __init__(
         self,
         voters: Iterable[int],
@@ -151,24 +46,15 @@ class World:
         **settings: float,
     ) -> None:
         """``spare`` nodes run but belong to no configuration yet; ``settings`` go to every node's PaxosConfig."""
+        self.first = Configuration(1, tuple(map(NodeId, voters)), tuple(map(NodeId, learners)))
+        super().__init__(self.first)
         self.rng = Random(seed)
         self.now = 0.0
-        self.first = Configuration(1, tuple(map(NodeId, voters)), tuple(map(NodeId, learners)))
         self.wires: list[InFlight] = []
         self.blocked: set[tuple[NodeId, NodeId]] = set()
         self.auto_snapshot = True
         self.keep_history = False
         self.trace: list[str] | None = None
-        # The judge's books.
-        self.proposals: dict[tuple[Slot, Ballot], Value] = {}
-        self.ballots_of: dict[Slot, list[Ballot]] = {}
-        self.voted: dict[tuple[Slot, Ballot], set[NodeId]] = {}
-        self.chosen: dict[Slot, Value] = {}
-        self.chosen_configurations: list[GoverningConfiguration] = [GoverningConfiguration(Slot(0), self.first)]
-        self.decided: dict[Slot, Value] = {}
-        self.decided_end = Slot(0)
-        """The furthest that any node ever decided."""
-        self.nodes: dict[NodeId, Node] = {}
         for node_id in (*self.first.members, *map(NodeId, spare)):
             config = PaxosConfig(node_id=node_id, **settings)  # type: ignore[arg-type]
             self.nodes[node_id] = Node(config, Disk())
@@ -205,16 +91,6 @@ class World:
     def log(self, node_id: int) -> list[Value]:
         """The values that this node was given as decided, from slot 0 on."""
         return [self.decided[Slot(slot)] for slot in range(self.nodes[NodeId(node_id)].applied_end)]
-
-    def configuration_at(self, slot: Slot) -> Configuration:
-        return next(g.configuration for g in reversed(self.chosen_configurations) if g.from_slot <= slot)
-
-    def configurations_from(self, decided_end: Slot) -> tuple[GoverningConfiguration, ...]:
-        """Those decided below ``decided_end`` that govern a slot ≥ it: what a state machine stores."""
-        known = [g for g in self.chosen_configurations if g.from_slot == 0 or g.from_slot - self.alpha < decided_end]
-        while len(known) > 1 and known[1].from_slot <= decided_end:
-            del known[0]
-        return tuple(known)
 
     # What can happen
 
@@ -276,11 +152,12 @@ class World:
         self.call(node_id, lambda core: core.persisted(write_id, self.clock(node_id)))
         return True
 
-    def persist_everywhere(self) -> bool:
-        """One write of every node reaches its disk. False where there was none at all."""
+    def persist_everywhere(self, *, among: Collection[NodeId] | None = None) -> bool:
+        """One write of every node (of ``among``) reaches its disk. False where there was none at all."""
         persisted = 0
         for node_id in self.up:
-            persisted += self.persist(node_id)
+            if among is None or node_id in among:
+                persisted += self.persist(node_id)
         return persisted > 0
 
     def deliver(self, index: int = 0, *, keep: bool = False) -> None:
@@ -290,6 +167,8 @@ class World:
         if node is None or node.paxos is None or (wire.sender, wire.to) in self.blocked:
             return
         self._note(f"{wire.sender} → {wire.to}: {wire.message}")
+        if isinstance(wire.message, Promise) and wire.message.ballot.node_id == wire.to:
+            self.hear_promise(wire.sender, wire.message)
         self.call(wire.to, lambda core: core.receive(wire.sender, wire.message, self.clock(wire.to)))
         if isinstance(wire.message, SnapshotOffer) and self.auto_snapshot:
             self.install_snapshot(wire.sender, wire.to)
@@ -431,10 +310,10 @@ class World:
             node.disk.pending.append(effects.write)
         for envelope in effects.messages:
             assert envelope.to != node_id
-            self._judge_message(node_id, envelope.message)
+            self.judge_message(node_id, envelope.message)
             self.wires.append(InFlight(node_id, envelope.to, envelope.message))
         for decided in effects.decided:
-            self._judge_decided(node_id, decided)
+            self.judge_decided(node_id, decided)
         node.lost += effects.proposals_lost
         for lost in effects.proposals_lost:
             if lost.fate is Fate.NOT_APPLIED and lost.proposal_id in node.proposed:
@@ -458,95 +337,16 @@ class World:
             node.history.append(effects)
         return effects
 
-    def _judge_message(self, node_id: NodeId, message: Message) -> None:
-        node = self.nodes[node_id]
-        disk = node.disk
-        match message:
-            case Prepare(ballot=ballot):
-                assert ballot.node_id == node_id
-                assert disk.promised >= ballot, f"Prepare {ballot} left before its promise was durable (L2)"
-                assert ballot > node.ballots_recovered, f"{ballot} was recovered, and is used again (L3)"
-            case Promise(ballot=ballot, accepted=accepted):
-                assert disk.promised >= ballot, f"Promise {ballot} left before it was durable (L2)"
-                for entry in accepted:
-                    known = disk.votes.get((entry.slot, entry.ballot))
-                    learned = LearnRecord(entry.slot, entry.ballot, entry.value)
-                    assert known == entry.value or learned in disk.records, f"{entry} reported before durable (L2)"
-            case Accepted(ballot=ballot, start=start, end=end):
-                for slot in range(start, end):
-                    assert (Slot(slot), ballot) in disk.votes, f"Accepted {slot} at {ballot} before durable (L2)"
-            case Accept(ballot=ballot, slot=slot, value=value):
-                assert ballot.node_id == node_id
-                assert ballot > node.ballots_recovered, f"{ballot} was recovered, and is used again (L3)"
-                self._judge_proposal(slot, ballot, value)
-                window = node.config.inflight_slots_max
-                assert slot < node.core.status().decided_end + window, "the window is bounded (L13)"
-            case Heartbeat(ballot=ballot):
-                assert ballot.node_id == node_id
-                assert ballot > node.ballots_recovered
-            case _:
-                pass
-
-    def _judge_proposal(self, slot: Slot, ballot: Ballot, value: Value) -> None:
-        """One value per ballot (L3), and nothing else can be or become chosen below it (P2b, L4)."""
-        if (slot, ballot) in self.proposals:
-            assert self.proposals[slot, ballot] == value, f"two values in slot {slot} at ballot {ballot} (L3)"
-            return
-        self.proposals[slot, ballot] = value
-        ballots = self.ballots_of.setdefault(slot, [])
-        for other in ballots:
-            if self.proposals[slot, other] == value:
-                continue
-            low, high = sorted((other, ballot))
-            low_voters = self.voted.get((slot, low), set())
-            could = [n for n, node in self.nodes.items() if n in low_voters or node.disk.promised <= low]
-            assert not is_quorum(self.configuration_at(slot), could), (
-                f"slot {slot}: {self.proposals[slot, low]} at {low} may yet be chosen, and {high} "
-                f"proposes {self.proposals[slot, high]} (P2b, L4)"
-            )
-        ballots.append(ballot)
-
-    def _judge_decided(self, node_id: NodeId, decided: DecidedValue) -> None:
-        node = self.nodes[node_id]
-        slot = decided.slot
-        assert slot == node.applied_end, f"node {node_id} decides slot {slot} instead of {node.applied_end} (L6)"
-        assert slot in self.chosen, f"node {node_id} decides slot {slot}, in which nothing is chosen (L5)"
-        assert self.chosen[slot] == decided.value, f"slot {slot}: chosen {self.chosen[slot]}, not {decided.value} (L5)"
-        assert self.decided.setdefault(slot, decided.value) == decided.value
-        on_disk = node.disk.newest.get(slot)
-        assert on_disk is None or on_disk.value == decided.value, (
-            f"node {node_id} decides {decided.value} in slot {slot} while its log says {on_disk}: "
-            "a crash now, and its log would be read as if that were decided (L5)"
-        )
-        node.applied_end = Slot(slot + 1)
-        node.applied.append(decided)
-        self.decided_end = max(self.decided_end, node.applied_end)
-
     def _sync(self, node_id: NodeId) -> WriteId:
         """The oldest write reaches the disk: its votes count from now on, whether or not anyone hears of them."""
         disk = self.nodes[node_id].disk
         write = disk.sync()
         for record in write.records:
             if isinstance(record, AcceptRecord):
-                self._count_vote(node_id, record)
+                self.count_vote(node_id, record)
             if isinstance(record, AcceptRecord | LearnRecord) and record.slot < self.nodes[node_id].applied_end:
                 assert record.value == self.chosen[record.slot], f"{record} overwrites what is decided (L5)"
         return write.write_id
-
-    def _count_vote(self, node_id: NodeId, vote: AcceptRecord) -> None:
-        assert vote.ballot.node_id != node_id or vote.ballot > ZERO_BALLOT
-        proposed = self.proposals.setdefault((vote.slot, vote.ballot), vote.value)
-        assert proposed == vote.value, f"{vote} was never proposed; {proposed} was (L3)"
-        voters = self.voted.setdefault((vote.slot, vote.ballot), set())
-        voters.add(node_id)
-        if is_quorum(self.configuration_at(vote.slot), voters):
-            known = self.chosen.setdefault(vote.slot, vote.value)
-            assert known == vote.value, f"slot {vote.slot}: both {known} and {vote.value} are chosen (L5)"
-            if isinstance(known, Configuration):
-                governing = GoverningConfiguration(Slot(vote.slot + self.alpha), known)
-                if governing not in self.chosen_configurations:
-                    self.chosen_configurations.append(governing)
-                    self.chosen_configurations.sort(key=lambda g: g.from_slot)
 
     def _cut(self, node_id: NodeId, first_slot: Slot) -> None:
         disk = self.nodes[node_id].disk

@@ -67,7 +67,8 @@ def test_stopping_ends_the_watches_instead_of_waiting_for_them():
 
             await served.front.stop(grace_s=3600)
 
-            assert [response.status async for response in watch] == [Response.NOT_SERVING]
+            assert (await watch.read()).status == Response.NOT_SERVING
+            assert await watch.read() is grpc.aio.EOF
 
     asyncio.run(story())
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from kvstore.paxos.messages import (
@@ -24,10 +25,14 @@ from kvstore.paxos.types import ZERO_BALLOT, Application, Ballot, Configuration,
 from kvstore.replica.messages import Forward, ForwardReply, ReadIndex, ReadIndexReply
 from kvstore.transport.codec import NUMBER_MAX, PeerMessage
 
+EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For a machine that does other things too."""
+
 NUMBERS = st.integers(0, 2**64 - 1)
 SLOTS = st.integers(0, NUMBER_MAX).map(Slot)
 NODE_IDS = st.integers(1, 2**32 - 1).map(NodeId)
 SECONDS = st.floats(allow_nan=False, allow_infinity=False)
+ADDRESSES = st.text("az09.:-[]é\N{SNOWMAN}", max_size=20)
 BALLOTS = st.builds(Ballot, st.integers(1, NUMBER_MAX), NODE_IDS)
 
 
@@ -35,7 +40,7 @@ BALLOTS = st.builds(Ballot, st.integers(1, NUMBER_MAX), NODE_IDS)
 def _configurations(draw: st.DrawFn) -> Configuration:
     members = draw(st.lists(NODE_IDS, min_size=1, max_size=7, unique=True))
     voters = draw(st.integers(1, len(members)))
-    addresses = {member: draw(st.text(max_size=20)) for member in sorted(draw(st.sets(st.sampled_from(members))))}
+    addresses = {member: draw(ADDRESSES) for member in sorted(draw(st.sets(st.sampled_from(members))))}
     return Configuration(
         draw(st.integers(0, NUMBER_MAX)), tuple(sorted(members[:voters])), tuple(members[voters:]), addresses
     )

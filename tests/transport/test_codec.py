@@ -21,7 +21,7 @@ from kvstore.transport.codec import (
     encode_frame,
     parse_frame,
 )
-from tests.transport.messages import BY_TYPE, MESSAGES
+from tests.transport.messages import ADDRESSES, BY_TYPE, EXAMPLES, MESSAGES
 
 BALLOT = {"round": 3, "nodeId": 1}
 NOOP = {"noop": {}}
@@ -31,12 +31,56 @@ def entry(slot: int, **changes: object) -> dict[str, object]:
     return {"slot": slot, "ballot": BALLOT, "value": NOOP} | changes
 
 
+@st.composite
+def any_peer_messages(draw: st.DrawFn) -> pb.PeerMessage:
+    """Any PeerMessage that the schema allows: numbers near every border, parts left out, lists in any order."""
+    numbers = st.sampled_from([0, 1, 2, 3, NUMBER_MAX - 1, NUMBER_MAX, NUMBER_MAX + 1, 2**64 - 1])
+
+    def fill(message: typing.Any) -> None:
+        for field in message.DESCRIPTOR.fields:
+            if field.containing_oneof is None and draw(st.integers(0, 3)) > 0:
+                put(message, field)
+        for oneof in message.DESCRIPTOR.oneofs:
+            chosen = draw(st.sampled_from([None, *oneof.fields]))
+            if chosen is not None:
+                put(message, chosen)
+
+    def put(message: typing.Any, field: typing.Any) -> None:
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            for key in draw(st.lists(st.integers(0, 3), max_size=3)):
+                getattr(message, field.name)[key] = draw(ADDRESSES)
+        elif field.label == field.LABEL_REPEATED:
+            for _ in range(draw(st.integers(0, 3))):
+                if field.message_type is None:
+                    getattr(message, field.name).append(draw(st.integers(0, 4)))
+                else:
+                    fill(getattr(message, field.name).add())
+        elif field.message_type is not None:
+            getattr(message, field.name).SetInParent()
+            fill(getattr(message, field.name))
+        elif field.cpp_type == field.CPPTYPE_UINT64:
+            setattr(message, field.name, draw(numbers))
+        elif field.cpp_type == field.CPPTYPE_UINT32:
+            setattr(message, field.name, draw(st.integers(0, 3)))
+        elif field.cpp_type == field.CPPTYPE_DOUBLE:
+            setattr(message, field.name, draw(st.floats()))
+        elif field.cpp_type == field.CPPTYPE_BOOL:
+            setattr(message, field.name, draw(st.booleans()))
+        else:
+            setattr(message, field.name, draw(st.binary(max_size=5)))
+
+    wire = pb.PeerMessage()
+    put(wire, draw(st.sampled_from(list(wire.DESCRIPTOR.fields))))
+    return wire
+
+
 def test_the_strategies_know_every_message() -> None:
     """A message that is added to the protocol is added to these tests."""
     assert set(BY_TYPE) == set(typing.get_args(PeerMessage))
 
 
 @pytest.mark.parametrize("kind", BY_TYPE, ids=lambda kind: kind.__name__)
+@EXAMPLES
 @given(data=st.data())
 def test_every_message_survives_the_wire(kind: type, data: st.DataObject) -> None:
     """Decoding gives back what was encoded, and encoding that again gives the same bytes."""
@@ -48,6 +92,7 @@ def test_every_message_survives_the_wire(kind: type, data: st.DataObject) -> Non
     assert encode(decode(raw)) == raw
 
 
+@EXAMPLES
 @given(messages=st.lists(MESSAGES, max_size=8), introduced=st.booleans())
 def test_a_frame_keeps_its_messages_in_order(messages: list[PeerMessage], introduced: bool) -> None:
     """A frame put together from encoded messages is the frame that protobuf would have built."""
@@ -72,6 +117,7 @@ def test_messages_of_every_length_find_their_end(size: int) -> None:
     assert decode_messages(parse_frame(encode_frame([encode(large), encode(small)]))) == [large, small]
 
 
+@EXAMPLES
 @given(raw=st.binary(max_size=300))
 def test_noise_is_malformed_and_nothing_worse(raw: bytes) -> None:
     """Any bytes give messages or MalformedMessage, never another exception."""
@@ -81,6 +127,7 @@ def test_noise_is_malformed_and_nothing_worse(raw: bytes) -> None:
         decode_messages(parse_frame(raw))
 
 
+@EXAMPLES
 @given(message=MESSAGES, data=st.data())
 def test_a_damaged_message_is_malformed_or_another_message(message: PeerMessage, data: st.DataObject) -> None:
     """Cut, flipped or lengthened bytes give MalformedMessage or something that can be encoded again."""
@@ -102,9 +149,10 @@ def test_a_damaged_message_is_malformed_or_another_message(message: PeerMessage,
     assert decode(encode(heard)) == heard
 
 
-@given(wire=st.deferred(lambda: _peer_messages()))
+@EXAMPLES
+@given(wire=any_peer_messages())
 def test_a_stranger_with_good_grammar_is_judged_by_the_rules(wire: pb.PeerMessage) -> None:
-    """Well-formed protobuf with arbitrary numbers and missing parts gives a message that encodes, or MalformedMessage."""
+    """Any PeerMessage that the schema allows gives a message that can be encoded again, or MalformedMessage."""
     try:
         heard = decode(wire.SerializeToString())
     except MalformedMessage:
@@ -228,46 +276,3 @@ def test_a_number_that_its_field_cannot_hold_is_our_own_fault(number: int) -> No
     """It is not sent cut to size: encoding raises ValueError."""
     with pytest.raises(ValueError, match="out of range"):
         encode(Heartbeat(Ballot(1, NodeId(1)), Slot(number), 0, 0.0))
-
-
-@st.composite
-def _peer_messages(draw: st.DrawFn) -> pb.PeerMessage:
-    """Any PeerMessage that the schema allows: numbers near every border, parts left out, lists in any order."""
-    numbers = st.sampled_from([0, 1, 2, 3, NUMBER_MAX - 1, NUMBER_MAX, NUMBER_MAX + 1, 2**64 - 1])
-
-    def fill(message: typing.Any) -> None:
-        for field in message.DESCRIPTOR.fields:
-            if field.containing_oneof is None and draw(st.integers(0, 3)) > 0:
-                put(message, field)
-        for oneof in message.DESCRIPTOR.oneofs:
-            chosen = draw(st.sampled_from([None, *oneof.fields]))
-            if chosen is not None:
-                put(message, chosen)
-
-    def put(message: typing.Any, field: typing.Any) -> None:
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            for key in draw(st.lists(st.integers(0, 3), max_size=3)):
-                getattr(message, field.name)[key] = draw(st.text(max_size=5))
-        elif field.label == field.LABEL_REPEATED:
-            for _ in range(draw(st.integers(0, 3))):
-                if field.message_type is None:
-                    getattr(message, field.name).append(draw(st.integers(0, 4)))
-                else:
-                    fill(getattr(message, field.name).add())
-        elif field.message_type is not None:
-            getattr(message, field.name).SetInParent()
-            fill(getattr(message, field.name))
-        elif field.cpp_type == field.CPPTYPE_UINT64:
-            setattr(message, field.name, draw(numbers))
-        elif field.cpp_type == field.CPPTYPE_UINT32:
-            setattr(message, field.name, draw(st.integers(0, 3)))
-        elif field.cpp_type == field.CPPTYPE_DOUBLE:
-            setattr(message, field.name, draw(st.floats()))
-        elif field.cpp_type == field.CPPTYPE_BOOL:
-            setattr(message, field.name, draw(st.booleans()))
-        else:
-            setattr(message, field.name, draw(st.binary(max_size=5)))
-
-    wire = pb.PeerMessage()
-    put(wire, draw(st.sampled_from(list(wire.DESCRIPTOR.fields))))
-    return wire

@@ -79,8 +79,8 @@ class ErrorsInOneLine(click.Group):
             _end(ExitCode.USAGE, f"{error.format_message()} (see {help_of} --help)")
         except click.ClickException as error:
             _end(ExitCode.USAGE, error.format_message())
-        except click.Abort:
-            _end(ExitCode.INTERRUPTED, "interrupted; whether a write that was under way is done is unknown")
+        except click.Abort:  # an interrupt before the command began
+            _end(ExitCode.INTERRUPTED, "interrupted")
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -90,6 +90,10 @@ class ErrorsInOneLine(click.Group):
             _end(ExitCode.UNKNOWN, str(error))
         except KvError as error:
             _end(ExitCode.FAILED, str(error))
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                click.echo(err=True)  # the terminal has written ^C there
+            _end(ExitCode.INTERRUPTED, "interrupted; whether a write that was under way is done is unknown")
         except BrokenPipeError:
             _silence_stdout()
             sys.exit(ExitCode.NOBODY_READS)

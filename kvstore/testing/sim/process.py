@@ -1,0 +1,572 @@
+"""One node's process: the production replica in a loop that mirrors that of the server.
+
+A turn is: take all that waits in the inbox, tick, perform the replica's steps in their order (``kvstore.server.node``).
+The process can be killed, between turns or at a named point within one, and started again from what its disk holds; it
+can be paused, while time passes and its inbox fills; its clock may run fast or slow, or jump ahead.
+
+Where commits are *inline*, as in the server, the process stands still until the disk has the write. Where they
+*overlap*, turns go on meanwhile: the core allows it, and several writes may be under way when the process dies.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final, assert_never
+
+from kvproto.command_pb2 import Entry
+
+from kvstore.mvcc.errors import Refused
+from kvstore.mvcc.limits import Limits
+from kvstore.paxos.config import PaxosConfig
+from kvstore.paxos.core import Paxos
+from kvstore.paxos.durable import DurableState, GoverningConfiguration, Write
+from kvstore.paxos.effects import Effects, Status
+from kvstore.paxos.types import Configuration, NodeId, Slot
+from kvstore.replica.replica import Replica, ReplicaConfig
+from kvstore.replica.steps import (
+    Answer,
+    AnswerAll,
+    Answered,
+    Commit,
+    LeadershipStep,
+    Outgoing,
+    ReadAllowed,
+    ReadLog,
+    Send,
+    Step,
+    Undone,
+    WriteFailed,
+)
+from kvstore.replica.writes import Overloaded
+from kvstore.storage.codec import decode_value, encode_value
+from kvstore.storage.memory_log import MemoryAcceptorLog
+from kvstore.testing.checking.history import Failed, Unknown
+from kvstore.testing.sim.calls import Call, Reply
+from kvstore.testing.sim.consensus_judge import ConsensusJudge
+from kvstore.testing.sim.disk import SimulatedDisk
+from kvstore.testing.sim.events import (
+    Decided,
+    LeadershipChanged,
+    LinkLost,
+    LinkUp,
+    ProcessCrashed,
+    ProcessPaused,
+    ProcessResumed,
+    ProcessStarted,
+    SlotsApplied,
+    TimerFired,
+)
+from kvstore.testing.sim.network import InFlight, Network
+from kvstore.testing.sim.scheduler import Scheduler
+from kvstore.testing.sim.state_file import StateFile
+from kvstore.testing.sim.state_judge import StateJudge
+from kvstore.testing.sim.trace import Trace
+from kvstore.testing.sim.watched import WatchedPaxos, WatchedStore
+
+__all__ = ["KILL_POINTS", "Condition", "Process", "ProcessSettings"]
+
+KILL_POINTS: Final = (
+    "commit.before",
+    "commit.after",
+    "send.before",
+    "send.middle",
+    "send.after",
+    "apply.middle",
+    "apply.after",
+)
+
+_INBOX_MAX: Final = 2000
+_LOG_PAGE_BYTES_MAX: Final = 1 << 20
+_WAKE_S: Final = 1e-4
+_DEADLINE_SLACK_S: Final = 1e-6
+
+
+class Condition(enum.Enum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSettings:
+    """What all processes of a run share; the node's ids are filled in."""
+
+    paxos: PaxosConfig
+    replica: ReplicaConfig
+    limits: Limits
+    inline_commits: bool
+
+
+class _Killed(BaseException):
+    """The process dies at a named point."""
+
+
+class Process:
+    def __init__(
+        self,
+        node_id: NodeId,
+        *,
+        settings: ProcessSettings,
+        first: Configuration,
+        scheduler: Scheduler,
+        network: Network,
+        disk: SimulatedDisk,
+        state_file: StateFile,
+        consensus: ConsensusJudge,
+        state_judge: StateJudge,
+        trace: Trace,
+        rng: Random,
+    ) -> None:
+        self.node_id = node_id
+        self.condition = Condition.DOWN
+        self.disk = disk
+        self._settings = settings
+        self._first = first
+        self._scheduler = scheduler
+        self._network = network
+        self._state_file = state_file
+        self._consensus = consensus
+        self._state_judge = state_judge
+        self._trace = trace
+        self._rng = rng
+        self._power_lost = False
+        self._life = 0
+        self._clock_rate = 1.0
+        self._clock_base = (0.0, 0.0)
+        self._kill_at: tuple[str, int, Callable[[], None]] | None = None
+        self._forget_process()
+
+    def _forget_process(self) -> None:
+        self._life += 1
+        self._inbox: deque[InFlight | Callable[[float], None]] = deque()
+        self._steps: Iterator[Step] | None = None
+        self._continuation: Callable[[], None] | None = None
+        self._blocked = False
+        self._turn_is_due = False
+        self._alarm = 0
+        self._causes: tuple[int, ...] = ()
+        self._applied_from = Slot(0)
+        self._writes: dict[int, Call] = {}
+        self._reads: dict[int, Call] = {}
+        self._tickets: dict[Call, int] = {}
+        self._waiting_calls: dict[Call, None] = {}
+
+    # The life of a process
+
+    def start(self) -> None:
+        """A new process finds what its disk holds."""
+        assert self.condition is Condition.DOWN, f"node {self.node_id} is {self.condition.value}"
+        self._forget_process()
+        self._clock_base = (self._scheduler.now, self._rng.uniform(0.0, 1000.0))
+        log = self.disk.open()
+        store = WatchedStore(
+            self._state_file,
+            self._settings.limits,
+            before_apply=lambda: self._pass_point("apply.middle"),
+            on_apply=lambda slot, batch, results: self._state_judge.applies(self.node_id, Slot(slot), batch, results),
+            on_commit=self._on_state_commit,
+        )
+        self._applied_from = Slot(store.applied_end)
+        incarnation = log.identity.incarnation
+        self._state_judge.process_started(
+            self.node_id,
+            incarnation=incarnation,
+            applied_end=store.applied_end,
+            state_hash=store.state_hash,
+            power_lost=self._power_lost,
+        )
+        self._power_lost = False
+        recovered = log.recover(from_slot=Slot(store.applied_end))
+        durable = DurableState(
+            configurations=_governing(store, self._first),
+            promised=recovered.promised,
+            accepted=recovered.accepted,
+            first_slot=recovered.first_slot,
+            decided_end=Slot(store.applied_end),
+        )
+        self._consensus.process_started(
+            self.node_id, promised=recovered.promised, decided_end=Slot(store.applied_end)
+        )
+        self._trace.emit(
+            ProcessStarted(
+                self._scheduler.now, self.node_id, incarnation, recovered.promised, Slot(store.applied_end)
+            )
+        )
+        self.condition = Condition.RUNNING
+        self._log: MemoryAcceptorLog = log
+        self._store = store
+        self._paxos: Paxos = WatchedPaxos(
+            replace(self._settings.paxos, node_id=self.node_id),
+            durable,
+            rng=Random(self._rng.getrandbits(64)),  # noqa: S311  a seed, no secret
+            now=self.clock(),
+            on_effects=self._on_effects,
+        )
+        self._replica = Replica(
+            replace(self._settings.replica, node_id=self.node_id, incarnation=incarnation),
+            self._paxos,
+            store,
+            encode_configurations=_encoded,
+        )
+        self._network.reconnect()
+        self._wake()
+
+    def kill(self, why: str, *, power_lost: bool = False) -> None:
+        """The process is gone at once. With the power goes what the state's file had not synced."""
+        if self.condition is Condition.DOWN:
+            return
+        calls = list(self._waiting_calls)
+        self.condition = Condition.DOWN
+        self._forget_process()
+        self._kill_at = None
+        self.disk.next_write_fails = False
+        self.disk.next_write_stalls_s = 0.0
+        self.disk.lose_process()
+        if power_lost:
+            self._state_file.lose_power()
+        else:
+            self._state_file.lose_process()
+        self._power_lost = power_lost
+        applied_end = Slot(self._state_file.applied_end(self._settings.limits))
+        self._trace.emit(ProcessCrashed(self._scheduler.now, self.node_id, why, applied_end))
+        self._network.process_ended(self.node_id, hint_after_s=None if power_lost else self._rng.uniform(0.0, 0.01))
+        if not power_lost:  # else nobody tells the clients
+            for call in calls:
+                call.answer(Unknown("the node's process ended"))
+
+    def kill_at(self, point: str, passages: int, *, then: Callable[[], None]) -> None:
+        """The process dies at the ``passages``-th passage (from 1) of a point; ``then`` is called after that."""
+        assert point in KILL_POINTS, f"there is no point {point}"
+        self._kill_at = (point, passages, then)
+
+    def spare(self) -> None:
+        """Takes ``kill_at`` back."""
+        self._kill_at = None
+
+    def pause(self) -> None:
+        """SIGSTOP: nothing happens in it; what comes waits."""
+        if self.condition is Condition.RUNNING:
+            self.condition = Condition.PAUSED
+            self._trace.emit(ProcessPaused(self._scheduler.now, self.node_id))
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        if self.condition is not Condition.PAUSED:
+            return
+        self.condition = Condition.RUNNING
+        self._trace.emit(ProcessResumed(self._scheduler.now, self.node_id))
+        if self._continuation is not None:
+            continuation, self._continuation = self._continuation, None
+            continuation()
+        if self.condition is Condition.RUNNING:
+            self._turn_is_due = False
+            self._wake()
+
+    # Its clock
+
+    def clock(self) -> float:
+        """What the process takes for the time: monotonic, from an arbitrary beginning."""
+        since, reading = self._clock_base
+        return reading + (self._scheduler.now - since) * self._clock_rate
+
+    def set_clock_rate(self, rate: float) -> None:
+        self._clock_base = (self._scheduler.now, self.clock())
+        self._clock_rate = rate
+        self._wake()
+
+    def jump_clock(self, seconds: float) -> None:
+        """Ahead only: the clock is monotonic."""
+        assert seconds >= 0
+        self._clock_base = (self._scheduler.now, self.clock() + seconds)
+        self._wake()
+
+    # What a run looks at
+
+    @property
+    def is_up(self) -> bool:
+        return self.condition is not Condition.DOWN
+
+    @property
+    def replica(self) -> Replica:
+        assert self.is_up, f"node {self.node_id} is down"
+        return self._replica
+
+    @property
+    def paxos(self) -> Paxos:
+        assert self.is_up, f"node {self.node_id} is down"
+        return self._paxos
+
+    @property
+    def store(self) -> WatchedStore:
+        assert self.is_up, f"node {self.node_id} is down"
+        return self._store
+
+    def status(self) -> Status:
+        return self.paxos.status()
+
+    # Inputs
+
+    def deliver(self, wire: InFlight) -> bool:
+        """A message reaches the inbox; False where that is full."""
+        if len(self._inbox) >= _INBOX_MAX:
+            return False
+        self._post(wire)
+        return True
+
+    def link_up(self, peer: NodeId) -> None:
+        if self.is_up:
+            self._trace.emit(LinkUp(self._scheduler.now, self.node_id, peer))
+            self._post(lambda _now: self._replica.link_up(peer))
+
+    def link_lost(self, peer: NodeId) -> None:
+        if self.is_up:
+            self._trace.emit(LinkLost(self._scheduler.now, self.node_id, peer))
+            self._post(lambda now: self._replica.link_lost(peer, now))
+
+    def hand_over(self) -> None:
+        """Asks the replica to hand its leadership over, if it leads."""
+        self.inject(lambda replica, now: replica.hand_over(now))
+
+    def inject(self, act: Callable[[Replica, float], object]) -> None:
+        """``act`` is an input like any other: it takes place with the next turn."""
+        if self.is_up:
+            self._post(lambda now: act(self._replica, now))
+
+    def call(self, call: Call) -> None:
+        """A client's request arrives."""
+        if not self.is_up:
+            call.answer(Failed("connection refused"))
+            return
+        self._waiting_calls[call] = None
+        self._post(lambda _now: self._take_call(call))
+
+    def cancel(self, call: Call) -> None:
+        """The client has stopped waiting, and says so."""
+        if self.is_up and call in self._waiting_calls:
+            self._post(lambda _now: self._give_up(call))
+
+    def _take_call(self, call: Call) -> None:
+        if call not in self._waiting_calls:
+            return
+        try:
+            if isinstance(call.request, Entry):
+                ticket = self._replica.write(call.request)
+                self._writes[ticket] = call
+                self._tickets[call] = ticket
+            elif call.request.serializable:
+                self._answer_range(call)
+            else:
+                ticket = self._replica.read()
+                self._state_judge.read_arrives(self.node_id, ticket)
+                self._reads[ticket] = call
+        except Overloaded:
+            self._answer(call, Failed("overloaded"))
+
+    def _give_up(self, call: Call) -> None:
+        if call not in self._waiting_calls:
+            return
+        ticket = self._tickets.get(call)
+        if ticket is not None and self._replica.forget_write(ticket):
+            self._state_judge.gives_up(self.node_id, ticket)
+            self._answer(call, Failed(Undone.NOT_PROPOSED.value))
+        else:
+            self._answer(call, Unknown("given up"))
+
+    def _post(self, one: InFlight | Callable[[float], None]) -> None:
+        self._inbox.append(one)
+        self._wake()
+
+    # The loop
+
+    def _wake(self) -> None:
+        if self._turn_is_due or self._blocked or self.condition is not Condition.RUNNING:
+            return
+        self._turn_is_due = True
+        life = self._life
+        self._scheduler.after(_WAKE_S, lambda: self._turn(life))
+
+    def _set_alarm(self) -> None:
+        deadline = self._replica.next_deadline()
+        if deadline is None:
+            return
+        self._alarm += 1
+        life, alarm = self._life, self._alarm
+        wait_s = max(0.0, deadline - self.clock()) / self._clock_rate
+        self._scheduler.after(wait_s + _DEADLINE_SLACK_S, lambda: self._ring(life, alarm))
+
+    def _ring(self, life: int, alarm: int) -> None:
+        if (life, alarm) != (self._life, self._alarm) or self._blocked or self.condition is not Condition.RUNNING:
+            return
+        if not self._turn_is_due:
+            self._turn(life)
+
+    def _turn(self, life: int) -> None:
+        if life != self._life or self._blocked or self.condition is not Condition.RUNNING:
+            return
+        self._turn_is_due = False
+        self._alarm += 1
+        now = self.clock()
+        if not self._inbox:
+            self._trace.emit(TimerFired(self._scheduler.now, self.node_id))
+        causes: list[int] = []
+        inbox = self._inbox
+        while inbox:
+            one = inbox.popleft()
+            if isinstance(one, InFlight):
+                causes.append(one.number)
+                self._consensus.takes(self.node_id, one.sender, one.message)
+                self._replica.receive(one.sender, one.message, now)
+            else:
+                one(now)
+        self._causes = tuple(causes)
+        self._replica.tick(now)
+        self._steps = self._replica.turn(now)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Performs the turn's remaining steps, until it ends or waits for the disk."""
+        assert self._steps is not None
+        life = self._life
+        try:
+            for step in self._steps:
+                self._perform(step)
+                if self._blocked or self._life != life:
+                    return
+        except _Killed:
+            return
+        self._steps = None
+        self._paxos.check_invariants()
+        if self._inbox or self._replica.wants_turn(self.clock()):
+            self._wake()
+        else:
+            self._set_alarm()
+
+    def _perform(self, step: Step) -> None:
+        match step:
+            case Send(messages):
+                self._send(messages)
+            case Commit(write):
+                self._commit(write)
+            case ReadLog(read):
+                entries = self._log.read_decided(read.start, read.end, bytes_max=_LOG_PAGE_BYTES_MAX)
+                self._send([self._replica.log_page(read, entries)])
+            case AnswerAll(answers):
+                self._pass_point("apply.after")
+                for answer in answers:
+                    self._perform_answer(answer)
+            case LeadershipStep(change):
+                self._trace.emit(
+                    LeadershipChanged(self._scheduler.now, self.node_id, change.role, change.leader, change.ballot)
+                )
+            case _:
+                assert_never(step)
+
+    def _send(self, messages: Sequence[Outgoing]) -> None:
+        self._pass_point("send.before")
+        for outgoing in messages:
+            self._consensus.lets_out(self.node_id, outgoing.message)
+            self._network.send(self.node_id, outgoing.to, outgoing.message, causes=self._causes)
+            self._pass_point("send.middle")
+        self._pass_point("send.after")
+
+    def _commit(self, write: Write) -> None:
+        self._pass_point("commit.before")
+        self._blocked = self._settings.inline_commits
+        if not self.disk.commit(write, then=lambda: self._persisted(write)):
+            self.kill("its disk failed")
+
+    def _persisted(self, write: Write) -> None:
+        if not self._blocked:
+            self._post(lambda now: self._replica.persisted(write.write_id, now))
+            return
+        if self.condition is Condition.PAUSED:
+            self._continuation = lambda: self._persisted(write)
+            return
+        self._blocked = False
+        try:
+            self._pass_point("commit.after")
+        except _Killed:
+            return
+        self._inbox.append(lambda now: self._replica.persisted(write.write_id, now))
+        self._go_on()
+
+    def _pass_point(self, point: str) -> None:
+        if self._kill_at is None or self._kill_at[0] != point:
+            return
+        _, passages, then = self._kill_at
+        if passages > 1:
+            self._kill_at = (point, passages - 1, then)
+            return
+        self.kill(f"at {point}")
+        then()
+        raise _Killed
+
+    # What comes out
+
+    def _on_effects(self, effects: Effects) -> None:
+        for decided in effects.decided:
+            self._consensus.decides(self.node_id, decided)
+            self._trace.emit(Decided(self._scheduler.now, self.node_id, decided.slot, decided.value))
+
+    def _on_state_commit(self, applied_end: int, state_hash: bytes) -> None:
+        self._state_judge.commits(self.node_id, applied_end=applied_end, state_hash=state_hash)
+        start, self._applied_from = self._applied_from, Slot(applied_end)
+        if start < applied_end:
+            self._trace.emit(SlotsApplied(self._scheduler.now, self.node_id, start, Slot(applied_end), state_hash))
+
+    def _perform_answer(self, answer: Answer) -> None:
+        match answer:
+            case Answered(ticket, result):
+                self._answer_ticket(ticket, result)
+            case WriteFailed(ticket, why):
+                unknown = why is Undone.UNKNOWN
+                self._answer_ticket(ticket, Unknown(why.value) if unknown else Failed(why.value))
+            case ReadAllowed(ticket):
+                self._state_judge.read_is_allowed(self.node_id, ticket, applied_end=self._store.applied_end)
+                call = self._reads.pop(ticket)
+                if call in self._waiting_calls:
+                    self._answer_range(call)
+            case _:
+                assert_never(answer)
+
+    def _answer_ticket(self, ticket: int, reply: Reply) -> None:
+        call = self._writes.get(ticket)
+        if call is not None and call in self._waiting_calls:
+            self._answer(call, reply)
+
+    def _answer_range(self, call: Call) -> None:
+        assert not isinstance(call.request, Entry)
+        try:
+            self._answer(call, self._store.range(call.request))
+        except Refused as refused:
+            self._answer(call, Failed(refused.text))
+
+    def _answer(self, call: Call, reply: Reply) -> None:
+        del self._waiting_calls[call]
+        ticket = self._tickets.pop(call, None)
+        if ticket is not None:
+            self._writes.pop(ticket, None)
+        call.answer(reply)
+
+
+def _governing(store: WatchedStore, first: Configuration) -> tuple[GoverningConfiguration, ...]:
+    """What the state knows of membership; in a new one, the initial members govern from the first slot on."""
+    stored = store.configurations()
+    if not stored:
+        governing = GoverningConfiguration(Slot(0), first)
+        store.begin()
+        store.set_configurations(_encoded([governing]))
+        store.commit()
+        return (governing,)
+    known = []
+    for from_slot, encoded in stored:
+        configuration = decode_value(encoded)
+        assert isinstance(configuration, Configuration), f"slot {from_slot} is governed by {configuration}"
+        known.append(GoverningConfiguration(Slot(from_slot), configuration))
+    return tuple(known)
+
+
+def _encoded(governing: Sequence[GoverningConfiguration]) -> list[tuple[int, bytes]]:
+    return [(one.from_slot, encode_value(one.configuration)) for one in governing]

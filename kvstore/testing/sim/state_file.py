@@ -1,0 +1,63 @@
+"""A node's ``state.db``: what a crash of the process keeps, and what a loss of power may take back.
+
+In production its WAL is not synced with every commit, since the log is the durable copy. So a killed process finds the
+last committed state, but after a power loss the file may be any older committed one, not older than the last complete
+checkpoint. Here a copy is kept from time to time, and a power loss goes back to one of the two newest, or to none.
+"""
+
+import sqlite3
+from random import Random
+
+from kvstore.mvcc.limits import Limits
+from kvstore.mvcc.store import Store
+
+__all__ = ["StateFile"]
+
+_COPIES_KEPT = 2
+
+
+class StateFile:
+    def __init__(self, rng: Random, *, checkpoint_chance: float) -> None:
+        self._rng = rng
+        self._checkpoint_chance = checkpoint_chance
+        self._connection = _open(None)
+        self._copies: list[bytes] = []
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        return self._connection
+
+    def committed(self) -> None:
+        """A turn was committed: maybe a checkpoint follows."""
+        if self._rng.random() < self._checkpoint_chance:
+            self._copies.append(self._connection.serialize())
+            del self._copies[:-_COPIES_KEPT]
+
+    def lose_process(self) -> None:
+        """Another process will open the file: what was committed is there, a transaction in progress is not."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._reopen(self._connection.serialize())
+
+    def lose_power(self) -> None:
+        """The file is one of those that were ever safely on the disk."""
+        if self._rng.random() < 0.3:
+            self.lose_process()
+        else:
+            survivors = [None, *self._copies] if len(self._copies) < _COPIES_KEPT else [*self._copies]
+            self._reopen(self._rng.choice(survivors))
+
+    def applied_end(self, limits: Limits) -> int:
+        """What a process would find."""
+        return Store(self._connection, limits).applied_end
+
+    def _reopen(self, content: bytes | None) -> None:
+        self._connection.close()
+        self._connection = _open(content)
+
+
+def _open(content: bytes | None) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256)
+    if content:
+        connection.deserialize(content)
+    return connection

@@ -1,0 +1,164 @@
+"""The judge of the state machine: order, one transaction, equal states, reads and sessions (L6 to L9, L12).
+
+It hears of every slot that a replica applies, of every commit of a state and of what a process finds when it starts;
+from the decided values it knows what must have been applied.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kvproto.command_pb2 import CommandBatch, Entry
+
+from kvstore.mvcc.answers import encode_answer
+from kvstore.mvcc.errors import Code
+from kvstore.mvcc.results import Refusal, Result
+from kvstore.paxos.types import Application, NodeId, Slot, Value
+from kvstore.testing.sim.consensus_judge import ConsensusJudge
+from kvstore.testing.sim.laws import Ledger
+
+__all__ = ["StateJudge"]
+
+EncodedAnswer = tuple[str, int, bytes]
+
+
+@dataclass(slots=True)
+class _Node:
+    incarnation: int = 0
+    applied_end: int = 0
+    committed: dict[int, bytes] = field(default_factory=dict)
+    """Every state that was ever committed here: the hash by ``applied_end``."""
+    committed_end: int = 0
+    reads: dict[int, Slot] = field(default_factory=dict)
+    """Reads without an answer, and what they must see at least."""
+    given_up: dict[int, None] = field(default_factory=dict)
+    """Tickets of this process of which the replica said that they are not and will not be proposed."""
+
+
+class StateJudge:
+    def __init__(self, ledger: Ledger, nodes: Iterable[NodeId], consensus: ConsensusJudge) -> None:
+        self._ledger = ledger
+        self._checked = ledger.checked
+        self._consensus = consensus
+        self._nodes = {node_id: _Node() for node_id in nodes}
+        self._hashes: dict[int, tuple[bytes, NodeId]] = {}
+        self._answers: dict[tuple[int, int], tuple[Slot, EncodedAnswer]] = {}
+        self.results: dict[Slot, list[list[Result]]] = {}
+        """What applying each slot yielded, as the first replica that applied it says."""
+        self._encoded: dict[Slot, list[list[EncodedAnswer]]] = {}
+
+    # The life of a process
+
+    def process_started(
+        self, node_id: NodeId, *, incarnation: int, applied_end: int, state_hash: bytes, power_lost: bool
+    ) -> None:
+        """A process found this state on its disk."""
+        node = self._nodes[node_id]
+        self._checked["L9"] += 1
+        if applied_end != 0 and applied_end not in node.committed:
+            self._ledger.broken("L9", f"node {node_id} found a state at {applied_end} that it never committed")
+        if applied_end in node.committed and node.committed[applied_end] != state_hash:
+            self._ledger.broken("L9", f"node {node_id} found another state at {applied_end} than it committed")
+        if not power_lost and applied_end != node.committed_end:
+            self._ledger.broken(
+                "L9", f"node {node_id} committed its state at {node.committed_end} and found it at {applied_end}"
+            )
+        node.incarnation = incarnation
+        node.applied_end = node.committed_end = applied_end
+        node.reads.clear()
+        node.given_up.clear()
+
+    # Applying
+
+    def applies(self, node_id: NodeId, slot: Slot, batch: CommandBatch | None, results: list[list[Result]]) -> None:
+        node = self._nodes[node_id]
+        self._checked["L6"] += 1
+        if slot != node.applied_end:
+            self._ledger.broken("L6", f"node {node_id} applies slot {slot} instead of {node.applied_end}")
+        node.applied_end = slot + 1
+        decided = self._consensus.logs[node_id].get(slot)
+        if not _is_same(decided, batch):
+            self._ledger.broken("L6", f"node {node_id} applies in slot {slot} what it did not decide there: {batch}")
+        if batch is not None:
+            self._judge_answers(node_id, node, slot, batch, results)
+
+    def _judge_answers(
+        self, node_id: NodeId, node: _Node, slot: Slot, batch: CommandBatch, results: list[list[Result]]
+    ) -> None:
+        encoded = [[encode_answer(result) for result in replies] for replies in results]
+        known = self._encoded.get(slot)
+        self._checked["L8"] += 1
+        if known is not None:
+            if known != encoded:
+                self._ledger.broken("L8", f"node {node_id} answers slot {slot} with {encoded}, others with {known}")
+        else:
+            self._encoded[slot] = encoded
+            self.results[slot] = results
+            for submission, replies, answers in zip(batch.submissions, results, encoded, strict=True):
+                for entry, result, answer in zip(submission.entries, replies, answers, strict=True):
+                    if entry.session:
+                        self._judge_session(slot, entry, result, answer)
+        if not node.given_up:
+            return
+        for submission in batch.submissions:
+            if submission.node_id != node_id or submission.incarnation != node.incarnation:
+                continue
+            for ticket in range(submission.first_ticket, submission.first_ticket + len(submission.entries)):
+                if ticket in node.given_up:
+                    self._ledger.broken("L12", f"ticket {ticket} of node {node_id} was never to be applied: slot {slot}")
+
+    def _judge_session(self, slot: Slot, entry: Entry, result: Result, answer: EncodedAnswer) -> None:
+        """The first answer, or none at all where the session no longer knows it."""
+        self._checked["L12"] += 1
+        if isinstance(result, Refusal) and result.code is Code.FAILED_PRECONDITION:
+            return
+        identity = (entry.session, entry.sequence)
+        first_slot, first = self._answers.setdefault(identity, (slot, answer))
+        if first != answer:
+            self._ledger.broken(
+                "L12", f"request {identity} was answered {first} in slot {first_slot} and {answer} in slot {slot}"
+            )
+
+    def commits(self, node_id: NodeId, *, applied_end: int, state_hash: bytes) -> None:
+        """The turn's transaction was committed."""
+        node = self._nodes[node_id]
+        self._checked["L8"] += 1
+        self._checked["L9"] += 1
+        if applied_end != node.applied_end:
+            self._ledger.broken("L9", f"node {node_id} applied up to {node.applied_end}, committed {applied_end}")
+        known, other = self._hashes.setdefault(applied_end, (state_hash, node_id))
+        if known != state_hash:
+            self._ledger.broken(
+                "L8",
+                f"the states of nodes {other} and {node_id} differ at {applied_end}: {known.hex()}, {state_hash.hex()}",
+            )
+        node.committed[applied_end] = state_hash
+        node.committed_end = applied_end
+
+    def applied_end(self, node_id: NodeId) -> int:
+        return self._nodes[node_id].applied_end
+
+    # Clients
+
+    def read_arrives(self, node_id: NodeId, ticket: int) -> None:
+        """A linearizable read reached the node: it must see all that anyone has decided by now (L7)."""
+        self._nodes[node_id].reads[ticket] = self._consensus.decided_end
+
+    def read_is_allowed(self, node_id: NodeId, ticket: int, *, applied_end: int) -> None:
+        demanded = self._nodes[node_id].reads.pop(ticket, None)
+        self._checked["L7"] += 1
+        if demanded is None:
+            self._ledger.broken("L7", f"node {node_id} allows the read {ticket}, which nobody asked for")
+        if applied_end < demanded:
+            self._ledger.broken(
+                "L7", f"node {node_id} allows a read at {applied_end}; {demanded} was decided when it came"
+            )
+
+    def gives_up(self, node_id: NodeId, ticket: int) -> None:
+        """The replica said that this write was certainly not proposed and never will be."""
+        self._nodes[node_id].given_up[ticket] = None
+
+
+def _is_same(decided: Value | None, batch: CommandBatch | None) -> bool:
+    if isinstance(decided, Application):
+        return batch is not None and batch.SerializeToString() == decided.data
+    return decided is not None and batch is None

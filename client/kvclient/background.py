@@ -1,4 +1,4 @@
-"""The thread behind all blocking clients of a process: one event loop, which begins with the first and ends with the last.
+"""The thread behind all blocking clients of a process: one event loop, from the first client to the last.
 
 One, not one per client: grpc.aio wakes every loop of a process for each event of any of them.
 

@@ -47,7 +47,7 @@ __all__ = [
 
 
 class Code(enum.Enum):
-    """gRPC's status codes, in its order from 1: what came over the wire, or what the local library made of its absence."""
+    """gRPC's status codes, numbered from 1: what came over the wire, or what the library here made of its absence."""
 
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"

@@ -76,6 +76,7 @@ def test_an_unknown_session_is_refused_its_fate_unknown(session):
     assert refusal == Refusal(
         Code.FAILED_PRECONDITION,
         f"kvstore: session {session} is unknown or has expired; the fate of its requests is unknown",
+        session_expired=True,
     )
     assert store.revision == 1
 

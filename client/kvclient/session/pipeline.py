@@ -12,6 +12,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 import grpc
@@ -187,7 +188,8 @@ class Pipeline:
 
     def _move(self, stream: "_Stream") -> None:
         old, self._next = self._stream, None
-        assert old is not None and stream.first is not None, "from one open stream to another"
+        assert old is not None, "from a stream"
+        assert stream.first is not None, "to an open one"
         self._drop(old)
         self._engine.lost(None, self._loop.time())
         self._serve(stream, stream.first)
@@ -286,7 +288,8 @@ class _Stream:
     def start_writing(self) -> None:
         """It serves from now on."""
         call = self._call
-        assert call is not None and self._writer is None, "open, and only once"
+        assert call is not None, "it is open"
+        assert self._writer is None, "only once"
         self._writer = asyncio.create_task(self._write(call))
 
     def stop(self) -> "asyncio.Task[None]":
@@ -325,14 +328,12 @@ class _Stream:
     async def _read(self, open_request: bytes) -> Failure:
         """Until the stream ends; returns how, unless that is an exception."""
         async with asyncio.timeout(OPEN_TIMEOUT_S):
-            call: _Call = self._channel.stream_stream(STREAM_METHOD, None, None)(wait_for_ready=False)
+            call: _Call = self._channel.stream_stream(STREAM_METHOD, None, None)(None, wait_for_ready=False)
             self._call = call
-            try:
+            with suppress(asyncio.InvalidStateError):  # the server has ended it already; reading says how
                 await call.write(open_request)
-            except asyncio.InvalidStateError:
-                pass  # the server has ended it already; reading says how
             payload = await call.read()
-        while payload is not grpc.aio.EOF:
+        while isinstance(payload, bytes):  # else it is the end of the stream
             batch = ServerBatch.FromString(payload)
             if self.first is None:
                 if not batch.HasField("opened"):

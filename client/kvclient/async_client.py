@@ -12,14 +12,13 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from kvclient import calls
-from kvclient.attempts import Attempt
 from kvclient.calls import Call
 from kvclient.core import Core, StreamUnsupported
 from kvclient.endpoints import DEFAULT_ENDPOINT
 from kvclient.keys import Text, between, one, starting_with, to_bytes
 from kvclient.results import DeleteResult, EndpointStatus, KeyValue, Member, PutResult, RangeResult, TxnResult
 from kvclient.session.pending import REQUEST_BYTES_MAX, Pending, carries
-from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, remaining, status_of
+from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, remaining
 from kvclient.transaction import TransactionParts
 
 __all__ = ["AsyncClient", "AsyncTransaction"]
@@ -179,14 +178,7 @@ class AsyncClient:
 
     async def status(self, *, timeout: float | None = None) -> tuple[EndpointStatus, ...]:
         """What each endpoint says about itself, asked all at once; one that does not answer has its ``error`` set."""
-        timeout_s = self._shell.timeout(timeout)
-
-        async def ask(endpoint: str) -> EndpointStatus:
-            call = calls.status(endpoint)
-            answer = await self._core.send(call, Attempt(endpoint, pause_s=0.0, timeout_s=timeout_s))
-            return status_of(call, endpoint, answer)
-
-        return tuple(await asyncio.gather(*map(ask, self.endpoints)))
+        return await self._core.statuses(self._shell.timeout(timeout))
 
     async def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
         """The nodes of the cluster."""

@@ -11,11 +11,12 @@ import asyncio
 import atexit
 import os
 import threading
+from _thread import allocate_lock
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-__all__ = ["Background"]
+__all__ = ["Background", "Waiter", "check_not_forked"]
 
 T = TypeVar("T")
 
@@ -82,6 +83,42 @@ class Background:
             self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         finally:
             self.loop.close()
+
+
+class Waiter:
+    """What a blocked thread waits on: the least that can stand in for a future."""
+
+    __slots__ = ("_done", "_error", "_lock", "_result")
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+        self._done = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def done(self) -> bool:
+        """Whether there is a result, or an error."""
+        return self._done
+
+    def set_result(self, result: Any) -> None:
+        """Wakes the thread."""
+        self._result = result
+        self._done = True
+        self._lock.release()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Wakes the thread."""
+        self._error = error
+        self._done = True
+        self._lock.release()
+
+    def wait(self) -> Any:
+        """The result, or raises the error. Once."""
+        self._lock.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 def check_not_forked() -> None:

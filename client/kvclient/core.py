@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from kvclient import calls
 from kvclient.attempts import Attempt
 from kvclient.calls import Call
 from kvclient.decisions import Failure
 from kvclient.errors import ClientClosed, Code
+from kvclient.results import EndpointStatus
 from kvclient.session.pending import Pending
 from kvclient.session.pipeline import Pipeline, StreamUnsupported
-from kvclient.shell import Shell, answer_of, closed_failure, failure_of
+from kvclient.shell import Shell, answer_of, closed_failure, failure_of, status_of
 
 __all__ = ["Core", "StreamUnsupported"]
 
@@ -70,6 +72,16 @@ class Core:
                 attempt = attempts.failed(result, now=time.monotonic())
         finally:
             self.shell.preferred = attempts.preferred
+
+    async def statuses(self, timeout_s: float) -> tuple[EndpointStatus, ...]:
+        """What each endpoint says about itself, asked all at once."""
+
+        async def ask(endpoint: str) -> EndpointStatus:
+            call = calls.status(endpoint)
+            answer = await self.send(call, Attempt(endpoint, pause_s=0.0, timeout_s=timeout_s))
+            return status_of(call, endpoint, answer)
+
+        return tuple(await asyncio.gather(*map(ask, self.shell.endpoints)))
 
     async def send(self, call: Call[T], attempt: Attempt) -> bytes | Failure:
         """Send once. grpc's exceptions end here: what is raised later does not even have them as its context."""

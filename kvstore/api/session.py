@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from kvproto.command_pb2 import Entry
-from kvproto.etcd.rpc_pb2 import DeleteRangeResponse, PutResponse, TxnResponse
+from kvproto.etcd.rpc_pb2 import DeleteRangeResponse, PutResponse, RangeRequest, RangeResponse, TxnResponse
 from kvproto.session_pb2 import ClientBatch, Read, ServerBatch
 from kvproto.session_pb2 import Refusal as WireRefusal
 
@@ -23,7 +23,7 @@ from kvstore.api.port import ReplicaPort
 from kvstore.api.service import Service
 from kvstore.mvcc import Refusal, Result, txn_is_readonly
 from kvstore.mvcc.errors import Code, Refused
-from kvstore.mvcc.validate import check_delete_range, check_put, check_range, check_size, check_txn
+from kvstore.mvcc.validate import check_delete_range, check_put, check_size, check_txn
 
 __all__ = ["BYTES_MAX", "REQUESTS_MAX", "Sessions"]
 
@@ -74,6 +74,10 @@ class Sessions(Service):
     async def confirm(self) -> None:
         """Raises ApiError."""
         await self._linearizable(Context())
+
+    async def read(self, request: RangeRequest) -> RangeResponse:
+        """Raises Refused."""
+        return await self._read(request)
 
 
 class _Stream:
@@ -254,8 +258,7 @@ class _Stream:
         try:
             match read.WhichOneof("request"):
                 case "range":
-                    check_range(read.range)
-                    ranged = store.range(read.range)
+                    ranged = await self._service.read(read.range)
                     answer = self._batch.reads.add()
                     answer.range.CopyFrom(ranged)
                 case "txn":

@@ -20,7 +20,7 @@ from kvstore.mvcc.commands import Commands
 from kvstore.mvcc.errors import unusable
 from kvstore.mvcc.limits import Limits
 from kvstore.mvcc.members import Members
-from kvstore.mvcc.ranges import execute_range
+from kvstore.mvcc.ranges import RangeScan, execute_range
 from kvstore.mvcc.results import Result
 from kvstore.mvcc.revisions import Revisions
 from kvstore.mvcc.schema import migrate
@@ -183,6 +183,24 @@ class Store:
         check_range(request)
         try:
             return execute_range(self._revisions, request)
+        except sqlite3.Error as error:
+            raise unusable(error) from error
+
+    def begin_range(self, request: RangeRequest) -> RangeScan:
+        """The same a page at a time, so that what else the owner does need not wait: ``advance`` until it is True.
+
+        Then its ``response`` is whole, and as if it had been read at once. Raises ``Refused``.
+        """
+        check_range(request)
+        try:
+            return RangeScan(self._revisions, request)
+        except sqlite3.Error as error:
+            raise unusable(error) from error
+
+    def advance(self, scan: RangeScan) -> bool:
+        """Reads a page of ``scan``; between turns only. True once it is whole."""
+        try:
+            return scan.step()
         except sqlite3.Error as error:
             raise unusable(error) from error
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from kvclient import AsyncClient, Client
 
+from tests.client.cli import KvClient
 from tests.client.servers import EventLoop, Served, served, shared_loop
 
 
@@ -95,3 +96,9 @@ def connect(request, closing) -> Iterator[Callable]:
 def server() -> Iterator[Served]:
     with served() as one:
         yield one
+
+
+@pytest.fixture
+def kv(monkeypatch, server) -> KvClient:
+    """``kv-client`` with the server as its endpoint."""
+    return KvClient(monkeypatch, KV_ENDPOINTS=server.endpoint)

@@ -94,6 +94,27 @@ def test_closing_while_threads_begin_calls_lets_only_our_errors_out(server):
             assert {outcome.result(WAIT_S) for outcome in outcomes} == {"ClientClosed"}
 
 
+def test_a_connection_closed_between_its_choice_and_its_use_is_a_closed_client(server, loop):
+    """The narrowest place for another thread's, or task's, ``close`` to fall."""
+    client = Client(server.endpoint, watch_connections=False)
+    client.get("a")
+    client._channels[server.endpoint].close()
+    for act in (lambda: client.get("a"), lambda: client.put("a", "1"), client.status):
+        with pytest.raises(ClientClosed):
+            act()
+
+    async def story() -> None:
+        client = AsyncClient(server.endpoint)
+        await client.get("a")
+        await client._channels[server.endpoint].close()
+        for act in (client.get("a"), client.put("a", "1"), client.status()):
+            with pytest.raises(ClientClosed):
+                await act
+
+    loop.run(story())
+    assert server.writes == 0
+
+
 def test_tasks_share_a_client(server, loop):
     async def story() -> None:
         async with AsyncClient(server.endpoint, timeout=WAIT_S) as client:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from grpc import StatusCode
 from kvclient import (
+    Client,
     ClientClosed,
     Compacted,
     Compare,
@@ -27,7 +28,7 @@ from kvproto.etcd import rpc_pb2 as rpc
 
 from tests.client import raw_server as raw
 from tests.client.raw_server import raw_server
-from tests.client.servers import Answer, Hang, Refuse, scripted, served, unused_endpoint
+from tests.client.servers import WAIT_S, Answer, Hang, Refuse, scripted, served, unused_endpoint, wait_until
 
 NO_LEADER = Refuse(StatusCode.UNAVAILABLE, "etcdserver: no leader")
 NOT_PROPOSED = Refuse(StatusCode.UNAVAILABLE, "etcdserver: not proposed: the leader could not be reached in time")
@@ -192,33 +193,37 @@ def test_deadlines_hold(connect):
         ]
 
 
+def is_connected(client, endpoint: str) -> bool:
+    """What the client knows without trying: to try is to notice."""
+    if isinstance(client, Client):
+        return client._channels[endpoint]._connectivity_state.connectivity is grpc.ChannelConnectivity.READY
+    channel = client._client._channels[endpoint]
+    return client._loop.call(channel.get_state) is grpc.ChannelConnectivity.READY
+
+
 def test_a_server_that_went_between_two_calls_costs_no_write_its_certainty(connect):
     """The client notices while it is idle: the next write has no connection to be lost on."""
     with served() as first, served() as second:
         client = connect([first.endpoint, second.endpoint])
         client.put("a", "1")
+        wait_until(lambda: is_connected(client, first.endpoint))
         first.stop()
-        wait_until_noticed(client)
+        wait_until(lambda: not is_connected(client, first.endpoint))
         client.put("a", "2")
         assert (first.writes, second.writes) == (1, 1)
 
 
 def test_a_server_that_comes_back_is_used_again(connect, server):
-    client = connect(server.endpoint, timeout=20)
+    client = connect(server.endpoint, timeout=WAIT_S)
     client.put("a", "1")
+    wait_until(lambda: is_connected(client, server.endpoint))
     server.stop()
-    wait_until_noticed(client)
+    wait_until(lambda: not is_connected(client, server.endpoint))
     with pytest.raises(Unavailable):
         client.put("a", "2", timeout=0.2)
     server.start()
     client.put("a", "3")
     assert server.writes == 2
-
-
-def wait_until_noticed(client) -> None:
-    """Reads are free to find out: the first endpoint is gone once its status says so."""
-    while client.status()[0].error is None:
-        pass
 
 
 def test_refusals_are_not_sent_again(connect):

@@ -12,8 +12,9 @@ import atexit
 import os
 import threading
 from _thread import allocate_lock
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, TypeVar
 
 __all__ = ["Background", "Waiter", "check_not_forked"]
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 _lock = threading.Lock()
 _current: "Background | None" = None
+_running: "dict[Background, None]" = {}
 _was_used = False
 _is_child = False
 
@@ -33,7 +35,10 @@ class Background:
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(_handle)
         self._users = 0
+        self._ends = asyncio.Event()
+        self._dismissal: asyncio.Task[None] | None = None  # the loop itself holds no task
         self._thread = threading.Thread(target=self._run, name="kvclient", daemon=True)
+        _running[self] = None
         self._thread.start()
 
     @classmethod
@@ -50,14 +55,31 @@ class Background:
 
     def release(self) -> None:
         """One client less; the last one waits for the thread to end."""
+        if self._leave():
+            self.stop()
+
+    def dismiss(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Closes and releases, for a client that was dropped: from whatever thread, waiting for nothing."""
+
+        async def end() -> None:
+            await close()
+            if self._leave():
+                self._ends.set()
+
+        def begin() -> None:
+            self._dismissal = self.loop.create_task(end())
+
+        with suppress(RuntimeError):  # it has ended already
+            self.loop.call_soon_threadsafe(begin)
+
+    def _leave(self) -> bool:
+        """Whether it was the last one."""
         global _current  # noqa: PLW0603
         with _lock:
             self._users -= 1
-            if self._users:
-                return
-            if _current is self:
+            if not self._users and _current is self:
                 _current = None
-        self.stop()
+            return not self._users
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The work's result, which the loop gets while this thread waits."""
@@ -70,19 +92,24 @@ class Background:
 
     def stop(self) -> None:
         """Ends the thread, and waits for that."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        with suppress(RuntimeError):  # it is ending already
+            self.loop.call_soon_threadsafe(self._ends.set)
         self._thread.join()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
-            left = asyncio.all_tasks(self.loop)
-            for task in left:
-                task.cancel()
-            self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self.loop.run_until_complete(self._until_the_end())
         finally:
             self.loop.close()
+            del _running[self]
+
+    async def _until_the_end(self) -> None:
+        await self._ends.wait()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 class Waiter:
@@ -116,9 +143,13 @@ class Waiter:
     def wait(self) -> Any:
         """The result, or raises the error. Once."""
         self._lock.acquire()
-        if self._error is not None:
-            raise self._error
-        return self._result
+        error, self._error = self._error, None
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error  # or its traceback would keep this frame, and the client, alive
 
 
 def check_not_forked() -> None:
@@ -137,12 +168,12 @@ def _after_fork() -> None:
     global _current, _lock, _is_child  # noqa: PLW0603
     _is_child = _was_used
     _current = None
+    _running.clear()
     _lock = threading.Lock()
 
 
 def _at_exit() -> None:
-    background = _current
-    if background is not None and not _is_child:
+    for background in list(_running):
         background.stop()
 
 

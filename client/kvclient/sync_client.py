@@ -8,6 +8,7 @@ One client may be shared by any number of threads, and belongs to the process th
 """
 
 import time
+import weakref
 from collections.abc import Coroutine, Iterable
 from threading import Lock
 from types import TracebackType
@@ -53,6 +54,8 @@ class Client:
         self._is_woken = False
         self._closed = False
         self._background: Background | None = Background.acquire()
+        self._finalizer = weakref.finalize(self, _drop, self._core, self._background)
+        self._finalizer.atexit = False  # the background has its own way to end then
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -71,6 +74,7 @@ class Client:
         """Close the connections. Calls in other threads end with an error, before this returns."""
         with self._lock:
             self._closed = True
+            self._finalizer.detach()
             background, self._background = self._background, None
         if background is not None:
             check_not_forked()
@@ -255,6 +259,11 @@ class Client:
         pipeline = None if self._closed else self._core.pipeline()
         if pipeline is not None:
             pipeline.abandon(call)
+
+
+def _drop(core: Core, background: Background) -> None:
+    """The client is garbage, and nobody has closed it."""
+    background.dismiss(core.close)
 
 
 class Transaction(TransactionParts):

@@ -169,29 +169,36 @@ class Writes:
         return next(iter(self._attached[session].pending), otherwise)
 
     def take_batch(self) -> Proposal | None:
-        """What to propose in the next slot: what others forwarded first, then what waits here."""
+        """What to propose in the next slot: forwarded entries and own ones, each in the order they came.
+
+        Within both limits, but at least one entry or one forward, which stays whole. Own and forwarded ones take turns
+        in going first, so that neither waits for the other to run dry.
+        """
         batch = CommandBatch()
-        entries = batch.entries
-        size = 0
-        while self._received and len(entries) < self._entries_max and size < self._bytes_max:
-            forwarded = self._received.popleft()
-            self._received_count -= len(forwarded.batch.entries)
-            entries.extend(forwarded.batch.entries)
-            size += forwarded.batch.ByteSize()
-        foreign = bool(entries)
-        own = self._take_waiting(self._entries_max - len(entries), self._bytes_max - size)
-        entries.extend(own)
-        if not entries:
+        own: list[Entry] = []
+        foreign = 0
+        forwarded_first = self._next_batch % 2 == 1
+        for forwarded in (forwarded_first, not forwarded_first):
+            count = len(batch.entries)
+            entries_max, bytes_max = self._entries_max - count, self._bytes_max - batch.ByteSize()
+            if forwarded:
+                for one in self._take_received(entries_max, bytes_max, force=not count):
+                    batch.entries.extend(one.batch.entries)
+                    foreign += 1
+            else:
+                own = self._take_waiting(entries_max, bytes_max, force=not count)
+                batch.entries.extend(own)
+        if not batch.entries:
             return None
         batch.origin.node_id = self._me
         batch.origin.incarnation = self._incarnation
         batch.origin.number = self._next_batch
         self._next_batch += 1
-        return Proposal(batch, own, foreign)
+        return Proposal(batch, own, foreign > 0)
 
     def take_forwards(self, now: float) -> Iterator[tuple[int, CommandBatch]]:
         """Everything that waits here, numbered, in messages of bounded size."""
-        while own := self._take_waiting(self._entries_max, self._bytes_max):
+        while own := self._take_waiting(self._entries_max, self._bytes_max, force=True):
             number = self._next_forward
             self._next_forward += 1
             self._forwards[number] = _Forward(own, now + self._resend_s)
@@ -277,26 +284,39 @@ class Writes:
         self._waiting.append(entries)
         self._waiting_count += len(entries)
 
-    def _take_waiting(self, entries_max: int, bytes_max: int) -> list[Entry]:
-        """From the head of the queue, within both limits but at least one entry; those given up are left out."""
+    def _take_received(self, entries_max: int, bytes_max: int, *, force: bool) -> list[Forwarded]:
+        """Whole forwards from the head of the queue, within both limits; ``force``: at least one."""
+        taken: list[Forwarded] = []
+        count = size = 0
+        while self._received:
+            forwarded = self._received[0]
+            count += len(forwarded.batch.entries)
+            size += forwarded.batch.ByteSize()
+            if (count > entries_max or size > bytes_max) and (taken or not force):
+                break
+            taken.append(self._received.popleft())
+            self._received_count -= len(forwarded.batch.entries)
+        return taken
+
+    def _take_waiting(self, entries_max: int, bytes_max: int, *, force: bool) -> list[Entry]:
+        """From the head of the queue, within both limits; ``force``: at least one. Those given up are left out."""
         taken: list[Entry] = []
         size = 0
-        while self._waiting and len(taken) < entries_max and size < bytes_max:
+        while self._waiting:
             chunk = self._waiting.popleft()
             self._waiting_count -= len(chunk)
             for index, entry in enumerate(chunk):
-                if len(taken) >= entries_max or size >= bytes_max:
-                    rest = chunk[index:]
-                    self._waiting.appendleft(rest)
-                    self._waiting_count += len(rest)
-                    break
-                if entry.session:
-                    attached = self._attached.get(entry.session)
-                    if attached is None or entry.sequence not in attached.pending:
-                        continue
+                attached = self._attached.get(entry.session) if entry.session else None
+                if entry.session and (attached is None or entry.sequence not in attached.pending):
+                    continue
+                size += entry.ByteSize()
+                if len(taken) >= entries_max or (size > bytes_max and (taken or not force)):
+                    self._waiting.appendleft(chunk[index:])
+                    self._waiting_count += len(chunk) - index
+                    return taken
+                if attached is not None:
                     attached.sent_end = max(attached.sent_end, entry.sequence)
                 taken.append(entry)
-                size += entry.ByteSize()
         return taken
 
     def _again(self, sent: Sequence[list[Entry]]) -> None:

@@ -91,6 +91,7 @@ def encode(message: PeerMessage) -> bytes:  # noqa: PLR0915  one match over a cl
             heartbeat_reply.read_round = message.read_round
             heartbeat_reply.sent_at = message.sent_at
             heartbeat_reply.decided_end = message.decided_end
+            heartbeat_reply.lease_s = message.lease_s
         case Forward():
             out.forward.number = message.number
             out.forward.batch.CopyFrom(message.batch)
@@ -120,6 +121,8 @@ def encode(message: PeerMessage) -> bytes:  # noqa: PLR0915  one match over a cl
             prepare = out.prepare
             _put_ballot(prepare.ballot, message.ballot)
             prepare.from_slot = message.from_slot
+            if message.released is not None:
+                _put_ballot(prepare.released, message.released)
         case Promise():
             promise = out.promise
             _put_ballot(promise.ballot, message.ballot)
@@ -185,6 +188,7 @@ def _put_value(out: pb.Value, value: Value) -> None:
             configuration.learners.extend(value.learners)
             for node_id, address in value.addresses.items():
                 configuration.addresses[node_id] = address
+            configuration.lease_ms = value.lease_ms
         case _:
             assert_never(value)
 
@@ -231,7 +235,8 @@ def _suspect_reply(wire: pb.SuspectReply) -> SuspectReply:
 
 
 def _prepare(wire: pb.Prepare) -> Prepare:
-    return Prepare(_ballot(wire), _slot("from_slot", wire.from_slot))
+    released = _ballot(wire, "released") if wire.HasField("released") else None
+    return Prepare(_ballot(wire), _slot("from_slot", wire.from_slot), released)
 
 
 def _promise(wire: pb.Promise) -> Promise:
@@ -277,7 +282,13 @@ def _heartbeat(wire: pb.Heartbeat) -> Heartbeat:
 
 
 def _heartbeat_reply(wire: pb.HeartbeatReply) -> HeartbeatReply:
-    return HeartbeatReply(_ballot(wire), wire.read_round, _finite(wire.sent_at), _slot("decided_end", wire.decided_end))
+    return HeartbeatReply(
+        _ballot(wire),
+        wire.read_round,
+        _finite(wire.sent_at),
+        _slot("decided_end", wire.decided_end),
+        _finite(wire.lease_s),
+    )
 
 
 def _catch_up(wire: pb.CatchUp) -> CatchUp:
@@ -412,4 +423,5 @@ def _configuration(wire: pb.Configuration) -> Configuration:
         learners=tuple(NodeId(learner) for learner in learners),
         # Sorted: a map arrives in no order, and whoever encodes this again must get one answer (L8).
         addresses={NodeId(node_id): wire.addresses[node_id] for node_id in sorted(wire.addresses)},
+        lease_ms=wire.lease_ms,
     )

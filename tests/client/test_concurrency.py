@@ -26,7 +26,7 @@ def test_threads_share_a_client(server, closing):
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(16)))
     assert (server.writes, client.get_prefix("", count_only=True).count) == (160, 160)
-    assert len(client._channels) == 1
+    assert len(client._core._channels) == 1
     closing(client)
 
 
@@ -75,7 +75,7 @@ def test_closing_ends_a_status_that_is_being_asked_for():
 def test_closing_while_threads_begin_calls_lets_only_our_errors_out(server):
     """Wherever the closing falls: before, during or after the making of a call."""
     for _ in range(10):
-        client = Client(server.endpoint, watch_connections=False)
+        client = Client(server.endpoint, pipelined=False)
         gate = threading.Barrier(5)
 
         def work(client=client, gate=gate) -> str:
@@ -96,17 +96,18 @@ def test_closing_while_threads_begin_calls_lets_only_our_errors_out(server):
 
 def test_a_connection_closed_between_its_choice_and_its_use_is_a_closed_client(server, loop):
     """The narrowest place for another thread's, or task's, ``close`` to fall."""
-    client = Client(server.endpoint, watch_connections=False)
+    client = Client(server.endpoint, pipelined=False)
     client.get("a")
-    client._channels[server.endpoint].close()
+    client._background.run(client._core._channels[server.endpoint].close())
     for act in (lambda: client.get("a"), lambda: client.put("a", "1"), client.status):
         with pytest.raises(ClientClosed):
             act()
+    client.close()
 
     async def story() -> None:
         client = AsyncClient(server.endpoint)
         await client.get("a")
-        await client._channels[server.endpoint].close()
+        await client._core._channels[server.endpoint].close()
         for act in (client.get("a"), client.put("a", "1"), client.status()):
             with pytest.raises(ClientClosed):
                 await act
@@ -120,7 +121,7 @@ def test_tasks_share_a_client(server, loop):
         async with AsyncClient(server.endpoint, timeout=WAIT_S) as client:
             await asyncio.gather(*(client.put(f"{number:03}", str(number)) for number in range(200)))
             assert len((await client.get_prefix("")).kvs) == 200
-            assert len(client._channels) == 1
+            assert len(client._core._channels) == 1
 
     loop.run(story())
     assert server.writes == 200

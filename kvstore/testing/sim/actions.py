@@ -58,9 +58,7 @@ def entry_of(action: Write, *, session: int, sequence: int) -> Entry:
 
 
 def range_request(action: Range, *, serializable: bool) -> RangeRequest:
-    return RangeRequest(
-        key=action.key, range_end=action.range_end, limit=action.limit, serializable=serializable
-    )
+    return RangeRequest(key=action.key, range_end=action.range_end, limit=action.limit, serializable=serializable)
 
 
 def range_response(response: RangeResponse) -> Response:
@@ -139,7 +137,4 @@ def _found(response: TxnResponse) -> tuple[KeyValue, ...]:
 
 
 def _entries(found: Iterable[WireKeyValue]) -> tuple[KeyValue, ...]:
-    return tuple(
-        KeyValue(one.key, one.value, one.create_revision, one.mod_revision, one.version)
-        for one in found
-    )
+    return tuple(KeyValue(one.key, one.value, one.create_revision, one.mod_revision, one.version) for one in found)

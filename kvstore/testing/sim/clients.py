@@ -115,9 +115,7 @@ class Client:
         self._advance(None)
 
     def begin(self, action: Action, *, session: int = 0, sequence: int = 0) -> int:
-        return self.recorder.invoked(
-            self.name, action, at=self.scheduler.now, session=session, sequence=sequence
-        )
+        return self.recorder.invoked(self.name, action, at=self.scheduler.now, session=session, sequence=sequence)
 
     def end(self, operation: int, outcome: Outcome) -> None:
         self.answered += isinstance(outcome, Response)

@@ -164,7 +164,9 @@ class ConsensusJudge:
                 self._checked["L2"] += 1
                 for slot in range(start, end):
                     if (Slot(slot), ballot) not in node.votes:
-                        self._broken("L2", f"node {node_id} says it accepted slot {slot} at {ballot}; it is not durable")
+                        self._broken(
+                            "L2", f"node {node_id} says it accepted slot {slot} at {ballot}; it is not durable"
+                        )
             case Heartbeat(ballot=ballot):
                 self._own_ballot(node_id, node, ballot)
                 self._claims(node_id, message.decided_end)
@@ -239,7 +241,8 @@ class ConsensusJudge:
         for reporter, report in reports.items():
             if slot < report.start_slot:
                 self._broken(
-                    "L4", f"{ballot} proposes in slot {slot}; node {reporter} said all below {report.start_slot} is over"
+                    "L4",
+                    f"{ballot} proposes in slot {slot}; node {reporter} said all below {report.start_slot} is over",
                 )
         own = node.newest.get(slot)
         if isinstance(own, LearnRecord):
@@ -274,7 +277,9 @@ class ConsensusJudge:
         if vote.ballot.node_id != node_id or (slot, ballot) in self._proposals:
             proposed = self._proposals.get((slot, ballot))
             if proposed is None or proposed != value:
-                self._broken("L3", f"node {node_id} accepted {value} in slot {slot} at {ballot}; proposed was {proposed}")
+                self._broken(
+                    "L3", f"node {node_id} accepted {value} in slot {slot} at {ballot}; proposed was {proposed}"
+                )
         voters = self._voted.setdefault((slot, ballot), {})
         voters[node_id] = None
         if not _is_quorum(self.configuration_at(slot), voters):

@@ -68,9 +68,7 @@ def _what(event: Event) -> str:
         case MessageDelivered():
             return f"{event.to} ← {event.sender} #{event.number} {describe_message(event.message)}"
         case MessageDropped():
-            return (
-                f"{event.sender} ↛ {event.to} #{event.number} {describe_message(event.message)}: {event.cause.value}"
-            )
+            return f"{event.sender} ↛ {event.to} #{event.number} {describe_message(event.message)}: {event.cause.value}"
         case MessageDuplicated():
             return f"{event.sender} ⇉ {event.to} #{event.copy} is a copy of #{event.number}"
         case CommitStarted():

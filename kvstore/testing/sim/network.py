@@ -161,16 +161,12 @@ class Network:
             self._drop(wire, DropCause.QUEUE_FULL)
         else:
             self._trace.emit(
-                MessageDelivered(
-                    self._scheduler.now, wire.number, wire.sender, wire.to, wire.message, wire.sent_at
-                )
+                MessageDelivered(self._scheduler.now, wire.number, wire.sender, wire.to, wire.message, wire.sent_at)
             )
 
     def _drop(self, wire: InFlight, cause: DropCause) -> None:
         self._trace.emit(
-            MessageDropped(
-                self._scheduler.now, wire.number, wire.sender, wire.to, wire.message, wire.sent_at, cause
-            )
+            MessageDropped(self._scheduler.now, wire.number, wire.sender, wire.to, wire.message, wire.sent_at, cause)
         )
 
     def _latency(self) -> float:

@@ -186,13 +186,9 @@ class Process:
             first_slot=recovered.first_slot,
             decided_end=Slot(store.applied_end),
         )
-        self._consensus.process_started(
-            self.node_id, promised=recovered.promised, decided_end=Slot(store.applied_end)
-        )
+        self._consensus.process_started(self.node_id, promised=recovered.promised, decided_end=Slot(store.applied_end))
         self._trace.emit(
-            ProcessStarted(
-                self._scheduler.now, self.node_id, incarnation, recovered.promised, Slot(store.applied_end)
-            )
+            ProcessStarted(self._scheduler.now, self.node_id, incarnation, recovered.promised, Slot(store.applied_end))
         )
         self.condition = Condition.RUNNING
         self._log: MemoryAcceptorLog = log

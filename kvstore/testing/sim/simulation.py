@@ -276,5 +276,3 @@ def _draw_world(rng: Random, nodes: int) -> WorldConfig:
             answer_bytes_per_session_max=rng.choice((100, 4 * 1024 * 1024)),
         ),
     )
-
-

@@ -104,7 +104,9 @@ class StateJudge:
                 continue
             for ticket in range(submission.first_ticket, submission.first_ticket + len(submission.entries)):
                 if ticket in node.given_up:
-                    self._ledger.broken("L12", f"ticket {ticket} of node {node_id} was never to be applied: slot {slot}")
+                    self._ledger.broken(
+                        "L12", f"ticket {ticket} of node {node_id} was never to be applied: slot {slot}"
+                    )
 
     def _judge_session(self, slot: Slot, entry: Entry, result: Result, answer: EncodedAnswer) -> None:
         """The first answer, or none at all where the session no longer knows it."""

@@ -113,9 +113,7 @@ class World:
                     on_durable=self.consensus.durable,
                     commit_s=config.commit_s,
                 ),
-                state_file=StateFile(
-                    self.rng(f"state file {node_id}"), checkpoint_chance=config.checkpoint_chance
-                ),
+                state_file=StateFile(self.rng(f"state file {node_id}"), checkpoint_chance=config.checkpoint_chance),
                 consensus=self.consensus,
                 state_judge=self.states,
                 trace=self.trace,

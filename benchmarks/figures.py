@@ -73,7 +73,9 @@ def steady_load(bench: Bench, kind: str) -> Data:
         for in_flight in sizes.in_flight:
             what = f"{kind}s, {in_flight} in flight"
             load = steady(kind, sizes, in_flight=in_flight)
-            rounds = alternate({"kvstore": driver}, {"kvstore": load}, rounds=sizes.rounds, steps=bench.steps, what=what)
+            rounds = alternate(
+                {"kvstore": driver}, {"kvstore": load}, rounds=sizes.rounds, steps=bench.steps, what=what
+            )
             found[str(in_flight)] = rounds["kvstore"]
     return found
 

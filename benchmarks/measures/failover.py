@@ -59,5 +59,3 @@ def gap_of(answered: list[float], *, killed: float) -> float:
     if answered[-1] <= killed:
         raise BenchmarkError(f"no put was answered within {_AFTER_MAX_S:g} s of the leader's death")
     return max(later - earlier for earlier, later in pairwise(answered) if later > killed)
-
-

@@ -21,6 +21,9 @@ from kvstore.paxos.types import NodeId
 __all__ = ["Forwarded", "Overloaded", "Proposal", "Writes"]
 
 
+_GIVEN_UP_MAX = 1024
+
+
 class Overloaded(Exception):
     """As many writes, or reads, wait here as may; nothing was kept of this one."""
 
@@ -136,6 +139,9 @@ class Writes:
         if attached is None or attached.pending.pop(sequence, None) is None:
             return False
         self._pending_count -= 1
+        if self._waiting_count > 2 * self._pending_count + _GIVEN_UP_MAX:  # clients that try again while nobody leads
+            self._waiting = deque([e for e in chunk if self._is_pending(e)] for chunk in self._waiting)
+            self._waiting_count = sum(map(len, self._waiting))
         return sequence > attached.sent_end
 
     def receive(self, forwarded: Forwarded) -> bool:

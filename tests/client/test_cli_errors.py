@@ -208,10 +208,11 @@ def test_an_input_that_cannot_be_read_is_wrong_usage(kv, server):
     assert server.writes == 0
 
 
-def test_an_interrupt_ends_it_and_admits_the_doubt():
+@pytest.mark.parametrize("command", [["put", "a", "1"], ["status"]])
+def test_an_interrupt_ends_it_and_admits_the_doubt(command):
     with scripted(Hang()) as silent:
         with subprocess.Popen(
-            [*COMMAND, "--endpoints", silent.endpoint, "--timeout", "600", "put", "a", "1"],
+            [*COMMAND, "--endpoints", silent.endpoint, "--timeout", "600", *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:

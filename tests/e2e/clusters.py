@@ -1,23 +1,32 @@
 """What many stories about real nodes need: a running cluster, its leader, and patience."""
 
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from kvclient import Client, EndpointStatus, KvError
+import grpc
+from kvclient import Client, KvError
+from kvproto.etcd import rpc_pb2 as rpc
 
 from kvstore.server.local_cluster import LocalCluster
 from kvstore.server.ports import free_base_port
 from kvstore.server.processes import wait_until
 
-__all__ = ["WAIT_S", "eventually", "leader_of", "running", "statuses"]
+__all__ = ["WAIT_S", "clients_of", "eventually", "installed", "leader_of", "running", "statuses"]
 
 WAIT_S = 60.0
 """Longer than anything takes on a busy machine; whoever waits goes on as soon as it has come true."""
 
 T = TypeVar("T")
+
+
+def installed(name: str) -> str:
+    """Where the command is that the package installs, beside the interpreter of the tests."""
+    return str(Path(sys.executable).with_name(name))
 
 
 @contextmanager
@@ -35,11 +44,27 @@ def running(data_dir: Path, *, nodes: int = 3, flags: tuple[str, ...] = ()) -> I
         cluster.stop()
 
 
-def statuses(cluster: LocalCluster) -> dict[int, EndpointStatus]:
+@contextmanager
+def clients_of(cluster: LocalCluster) -> Iterator[Mapping[int, Client]]:
+    """A client for each node, by the node's id, which knows that node alone."""
+    clients = {i: Client(cluster.endpoint(i), timeout=WAIT_S) for i in cluster.node_ids}
+    try:
+        yield clients
+    finally:
+        with ThreadPoolExecutor() as pool:  # a client takes a moment to close
+            for _ in pool.map(Client.close, clients.values()):
+                pass
+
+
+def statuses(cluster: LocalCluster) -> dict[int, rpc.StatusResponse]:
     """What each node says of itself, by its id; those that do not answer are left out."""
-    with Client(cluster.endpoints) as client:
-        answers = client.status(timeout=2.0)
-    return {i: answer for i, answer in zip(cluster.node_ids, answers, strict=True) if answer.error is None}
+    with ExitStack() as channels:
+        asked = {}
+        for node_id in cluster.node_ids:
+            channel = channels.enter_context(grpc.insecure_channel(cluster.endpoint(node_id)))
+            ask = channel.unary_unary("/etcdserverpb.Maintenance/Status", None, rpc.StatusResponse.FromString)
+            asked[node_id] = ask.future(b"", timeout=2.0)
+        return {node_id: answer.result() for node_id, answer in asked.items() if answer.exception() is None}
 
 
 def leader_of(cluster: LocalCluster) -> int:
@@ -47,7 +72,7 @@ def leader_of(cluster: LocalCluster) -> int:
     found: list[int] = []
 
     def look() -> bool:
-        leaders = [(s.ballot_round, i) for i, s in statuses(cluster).items() if s.leader == i]
+        leaders = [(s.raftTerm, i) for i, s in statuses(cluster).items() if s.leader == i]
         found[:] = [node_id for _, node_id in sorted(leaders)]
         return bool(found)
 

@@ -26,18 +26,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from kvclient import Client
-
 from kvstore.server.failpoints import POINTS, VARIABLE
 from kvstore.server.local_cluster import Health, LocalCluster
 from kvstore.server.ports import free_base_port
 from kvstore.server.processes import send, wait_until
+from tests.e2e.clusters import WAIT_S, leader_of, statuses
 from tests.e2e.load import Fate, Write, WriteLoad
 from tests.e2e.verify import check_disks_agree, check_order, check_read_back, check_rows, read_disk
 
 __all__ = ["KillLoop", "Report"]
 
-_WAIT_S = 60.0
 _POINT_S = 20.0
 _ANSWERS_AFTER_RESTART = 20
 
@@ -154,7 +152,7 @@ class KillLoop:
             assert process is not None
             send(process, signal.SIGKILL)
         for node_id in self._cluster.node_ids:
-            assert wait_until(lambda n=node_id: not self._cluster.is_alive(n), timeout_s=_WAIT_S)  # type: ignore[misc]
+            assert wait_until(lambda n=node_id: not self._cluster.is_alive(n), timeout_s=WAIT_S)  # type: ignore[misc]
         self.report.whole_cluster_kills += 1
         self._count("the whole cluster", led=True)
         armed = self._rng.choice(self._cluster.node_ids)
@@ -233,7 +231,7 @@ class KillLoop:
             self._await(node_id, lambda n: self._load.acknowledged_at[n] >= wanted[n], "acknowledges no writes")
 
     def _await(self, node_id: int, condition: Callable[[int], bool], complaint: str) -> None:
-        assert wait_until(lambda: self._settled(node_id) or condition(node_id), timeout_s=_WAIT_S), (
+        assert wait_until(lambda: self._settled(node_id) or condition(node_id), timeout_s=WAIT_S), (
             f"node {node_id} {complaint}:\n{self._cluster.log_tail(node_id)}"
         )
 
@@ -242,18 +240,9 @@ class KillLoop:
 
     def _leader(self, *, but: int | None = None) -> int:
         """Who leads now; whoever it is, ``but`` is somebody else."""
-        found: list[int] = []
-
-        def look() -> bool:
-            with Client(self._cluster.endpoints) as client:
-                states = client.status(timeout=2.0)
-            leaders = [(s.ballot_round, s.member_id) for s in states if s.error is None and s.leader == s.member_id]
-            found[:] = [member_id for _, member_id in sorted(leaders)]
-            return bool(found)
-
-        assert wait_until(look, timeout_s=_WAIT_S), "no leader is elected"
-        if found[-1] != but:
-            return found[-1]
+        leader = leader_of(self._cluster)
+        if leader != but:
+            return leader
         return self._rng.choice([node_id for node_id in self._cluster.node_ids if node_id != but])
 
     def _led(self, node_id: int) -> bool:
@@ -289,11 +278,10 @@ class KillLoop:
         """Until all nodes have applied the same slots: nobody writes any more."""
 
         def quiet() -> bool:
-            with Client(self._cluster.endpoints) as client:
-                states = client.status(timeout=2.0)
-            return len({state.applied for state in states}) == 1 and all(state.error is None for state in states)
+            applied = [status.raftAppliedIndex for status in statuses(self._cluster).values()]
+            return len(applied) == len(self._cluster.node_ids) and len(set(applied)) == 1
 
-        assert wait_until(quiet, timeout_s=_WAIT_S), "the nodes do not come to the same slot"
+        assert wait_until(quiet, timeout_s=WAIT_S), "the nodes do not come to the same slot"
 
     def _say(self, line: str) -> None:
         with self._log.open("a", encoding="utf-8") as log:

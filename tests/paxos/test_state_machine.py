@@ -36,17 +36,20 @@ anything = st.integers(0, IN_FLIGHT_MAX - 1)
 class FiveCores(RuleBasedStateMachine):
     """Small limits, so that windows close, pages end and caches overflow within a few steps."""
 
-    @initialize(seed=st.integers(0, 3), leader=st.sampled_from((None, *NODES)), slots=st.integers(0, 3))
-    def begin(self, seed: int, leader: NodeId | None, slots: int) -> None:
+    @initialize(
+        seed=st.integers(0, 3), terms=st.lists(st.tuples(nodes, quorums, st.integers(1, 2), groups), max_size=3)
+    )
+    def begin(self, seed: int, terms: list[tuple[NodeId, set[NodeId], int, set[NodeId]]]) -> None:
+        """A past of up to three leaders: who stood, whom it asked, how many slots it proposed, whom they reached."""
         self.world = World(NODES, seed=seed, alpha=4, inflight_slots_max=2, page_entries_max=1, cached_slots_max=2)
         self.proposals = 0
         self.promised: dict[NodeId, Ballot] = dict.fromkeys(NODES, ZERO_BALLOT)
-        self.first_slots: dict[NodeId, Slot] = dict.fromkeys(NODES, Slot(0))
-        if leader is not None:
-            self.world.elect(leader)
+        for node_id, voters, slots, reached in terms:
+            self.stand(node_id, voters)
             for _ in range(slots):
-                self.propose(leader)
-                self.world.flush()
+                self.propose(node_id)
+            self.talk(reached | {node_id})
+            self.world.wires.clear()
 
     # Clients
 
@@ -189,9 +192,15 @@ class FiveCores(RuleBasedStateMachine):
 
     @rule(node_id=nodes, group=quorums)
     def stand(self, node_id: NodeId, group: set[NodeId]) -> None:
-        """``node_id`` loses patience, and ``group`` hears it out."""
-        self.wake(node_id)
-        self.talk(group | {node_id})
+        """``node_id`` loses patience, again and again, and ``group`` hears it out."""
+        for _ in range(5):
+            if node_id in self.world.leaders():
+                return
+            self.wake(node_id)
+            for member in self.world.up:
+                if member in group:
+                    self.world.tick(member)
+            self.talk(group | {node_id})
 
     @precondition(lambda self: self.world.leaders())
     @rule(group=groups, slots=st.integers(1, 2), index=anything)
@@ -239,8 +248,8 @@ class FiveCores(RuleBasedStateMachine):
 
 
 NORMAL = settings(
-    max_examples=250,
-    stateful_step_count=100,
+    max_examples=400,
+    stateful_step_count=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
@@ -253,7 +262,8 @@ def test_five_cores_keep_the_laws() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_five_cores_keep_the_laws_at_length() -> None:
     run_state_machine_as_test(
-        FiveCores, settings=settings(NORMAL, max_examples=1500, stateful_step_count=150, derandomize=False)
+        FiveCores, settings=settings(NORMAL, max_examples=2000, stateful_step_count=120, derandomize=False)
     )

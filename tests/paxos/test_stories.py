@@ -120,6 +120,11 @@ def test_a_leader_that_hears_no_quorum_steps_down_after_one_election_timeout() -
     assert took_s >= TIMEOUT_S - 0.15
     with pytest.raises(NotLeader):
         world.propose(1, b"into the void")
+    world.keep_history = True
+    world.run(5.0)
+    sent = [envelope.message for effects in world.nodes[node(1)].history for envelope in effects.messages]
+    assert sent, "it asks whether the others hear a leader"
+    assert {type(message) for message in sent} <= {Suspect, CatchUp}, "and beats no more"
 
 
 def test_a_leader_of_five_keeps_going_with_two_followers() -> None:

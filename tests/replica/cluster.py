@@ -92,6 +92,11 @@ class Member:
         found = self.store.range(RangeRequest(key=key.encode())).kvs
         return found[0].value.decode() if found else None
 
+    def times_put(self, key: str) -> int:
+        """How often the local state has seen a put of ``key``, which is never deleted."""
+        found = self.store.range(RangeRequest(key=key.encode())).kvs
+        return found[0].version if found else 0
+
 
 class Cluster:
     def __init__(self, size: int = 3, *, seed: int = 0, paxos: dict[str, float] | None = None, **limits: int) -> None:

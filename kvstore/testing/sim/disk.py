@@ -50,7 +50,7 @@ class SimulatedDisk:
         self._under_way: deque[tuple[Write, Callable[[], None]]] = deque()
         self._busy_until = 0.0
         self.slowness: dict[int, float] = {}
-        """Faults at work, and by which factor each slows every write down."""
+        """Faults at work, and by which factor each slows every write down; the strongest counts."""
         self.next_write_fails = False
         self.next_write_stalls_s = 0.0
 
@@ -75,11 +75,10 @@ class SimulatedDisk:
         if self.next_write_fails:
             self.next_write_fails = False
             return False
-        delay = self._commit_s * self._rng.uniform(0.5, 1.5) + self.next_write_stalls_s
+        slowness = max(self.slowness.values(), default=1.0)
+        delay_s = self._commit_s * self._rng.uniform(0.5, 1.5) * slowness + self.next_write_stalls_s
         self.next_write_stalls_s = 0.0
-        for factor in self.slowness.values():
-            delay *= factor
-        self._busy_until = max(self._busy_until, now) + delay
+        self._busy_until = max(self._busy_until, now) + delay_s
         log = self._log
         self._scheduler.at(self._busy_until, lambda: self._finish(log, write))
         return True

@@ -152,7 +152,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class SlotsApplied:
-    """The slots [start, end) are in the node's state, committed in one transaction; ``state_hash`` is that at ``end``."""
+    """The slots [start, end) are in the node's state, in one transaction; ``state_hash`` is that at ``end``."""
 
     at: float
     node: NodeId

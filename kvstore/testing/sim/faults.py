@@ -5,6 +5,7 @@ for itself and draws nothing from a shared stream of chance.
 """
 
 import enum
+import itertools
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -110,13 +111,21 @@ def draw_plan(
     while at < end_s * 0.95:
         kind = rng.choices(mixture, weights)[0]
         until = min(at + length_s * rng.uniform(0.2, 2.0), end_s)
-        plan.append(_draw(Random(rng.getrandbits(64)), len(plan) + 1, kind, at, until, nodes, timeout_s))  # noqa: S311
+        dice = Random(rng.getrandbits(64))  # noqa: S311  a simulation's
+        plan.append(_draw(dice, kind, nodes, number=len(plan) + 1, at=at, until=until, timeout_s=timeout_s))
         at += rng.expovariate(1.0 / gap_s)
     return tuple(plan)
 
 
 def _draw(
-    rng: Random, number: int, kind: FaultKind, at: float, until: float, nodes: tuple[NodeId, ...], timeout_s: float
+    rng: Random,
+    kind: FaultKind,
+    nodes: tuple[NodeId, ...],
+    *,
+    number: int,
+    at: float,
+    until: float,
+    timeout_s: float,
 ) -> Fault:
     return Fault(
         number=number,
@@ -179,7 +188,7 @@ def _draw_lanes(rng: Random, kind: FaultKind, nodes: tuple[NodeId, ...]) -> Lane
         case FaultKind.QUORUM_LOSS:  # everybody reaches one hub, and nobody else
             return _both_ways([link for link in links if order[0] not in link])
         case FaultKind.CHAIN:
-            neighbours = {frozenset(pair) for pair in zip(order, order[1:], strict=False)}
+            neighbours = {frozenset(pair) for pair in itertools.pairwise(order)}
             return _both_ways([link for link in links if frozenset(link) not in neighbours])
         case FaultKind.RESET:
             return tuple(sorted(rng.sample(links, rng.randint(1, len(links)))))

@@ -3,7 +3,8 @@
 A lane keeps order and loses nothing, as a TCP stream does, until a fault says otherwise. Faults overlap: each lays its
 own ``Weather`` on a lane and takes it away again.
 
-- *loss*, *duplication*, *reordering*: each message by chance;
+- *loss*, *duplication*, *reordering*: each message by chance (but forwarded writes are never duplicated: their stream
+  hands each over at most once, and without a session nothing tells a copy from a second request);
 - *delay*: every message waits longer; the order stays;
 - *clog*: nothing arrives until the clog is gone, then all does;
 - *cut*: what is sent or would arrive is lost, in this direction only; the connection may seem intact.
@@ -15,8 +16,10 @@ process's peers are told), and it comes back by itself as soon as both processes
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Final
 
 from kvstore.paxos.types import NodeId
+from kvstore.replica.messages import Forward, ForwardReply
 from kvstore.testing.sim.events import (
     AnyMessage,
     DropCause,
@@ -29,6 +32,8 @@ from kvstore.testing.sim.scheduler import Scheduler
 from kvstore.testing.sim.trace import Trace
 
 __all__ = ["InFlight", "Lane", "Network", "Weather"]
+
+_ONCE: Final = (Forward, ForwardReply)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +140,7 @@ class Network:
             self._drop(wire, DropCause.LOSS)
         else:
             self._dispatch(lane, wire)
-            if lane.duplicate and self._rng.random() < lane.duplicate:
+            if lane.duplicate and self._rng.random() < lane.duplicate and not isinstance(message, _ONCE):
                 copy = InFlight(self._take_number(), sender, to, message, now, connection.number)
                 self._trace.emit(MessageDuplicated(now, number, copy.number, sender, to, message))
                 self._scheduler.after(self._latency() * 10 * self._rng.random(), lambda: self._arrive(lane, copy))

@@ -328,7 +328,7 @@ class Process:
     def inject(self, act: Callable[[Replica, float], object]) -> None:
         """``act`` is an input like any other: it takes place with the next turn."""
         if self.is_up:
-            self._post(lambda now: act(self._replica, now))
+            self._post(lambda now: _ignore(act(self._replica, now)))
 
     def call(self, call: Call) -> None:
         """A client's request arrives."""
@@ -545,6 +545,10 @@ class Process:
         if ticket is not None:
             self._writes.pop(ticket, None)
         call.answer(reply)
+
+
+def _ignore(_result: object) -> None:
+    """An input has no result."""
 
 
 def _governing(store: WatchedStore, first: Configuration) -> tuple[GoverningConfiguration, ...]:

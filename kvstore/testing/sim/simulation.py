@@ -2,11 +2,11 @@
 
 **Safety.** Clients work and a plan of faults is carried out, for a while. Every law is judged at every step.
 
-**Liveness.** At ``heal`` the faults end, in one of two forms, drawn from the seed. *Whole*: everything is put right, and
-every node must take part again. *Core*: a random majority becomes whole and well connected, while all others stay
-crashed, paused or cut off, in one direction or both; the core must go on without them. In time, which is within
-``WorldConfig.liveness_bound_s``, all nodes concerned have applied all that is chosen, and a new write through each of them
-was answered. At the end the clients' histories are checked.
+**Liveness.** Then the faults end, in one of two forms, drawn from the seed. *Whole*: everything is put right, and every
+node must take part again. *Core*: a random majority becomes whole and well connected, while all others stay crashed,
+paused or cut off, in one direction or both; the core must go on without them. Within ``WorldConfig.liveness_bound_s``
+all nodes concerned must have applied all that is chosen, and a new write through each of them must be answered. At the
+end the clients' histories are checked.
 """
 
 from collections.abc import Iterable, Sequence

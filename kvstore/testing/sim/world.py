@@ -5,7 +5,7 @@ simulation lays a plan of faults over it (``kvstore.testing.sim.simulation``). E
 broken law raises ``LawBroken``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -263,10 +263,10 @@ class World:
     def history(self) -> History:
         return self.recorder.history()
 
-    def logs(self) -> dict[NodeId, list[LoggedSlot]]:
+    def logs(self) -> dict[Hashable, list[LoggedSlot]]:
         """What each replica ever decided, slot by slot."""
         commands: dict[tuple[int, object], LoggedSlot] = {}
-        logs: dict[NodeId, list[LoggedSlot]] = {}
+        logs: dict[Hashable, list[LoggedSlot]] = {}
         for node_id, decided in self.consensus.logs.items():
             logs[node_id] = log = []
             for slot in sorted(decided):
@@ -290,7 +290,7 @@ class World:
                 self.ledger.broken("linearizable", str(verdict))
             self._check_serializable(logs)
 
-    def _check_serializable(self, logs: dict[NodeId, list[LoggedSlot]]) -> None:
+    def _check_serializable(self, logs: dict[Hashable, list[LoggedSlot]]) -> None:
         wanted = {read.response.revision: None for read in self.serializable}
         found: dict[tuple[int, Range], Response] = {}
         model = Model()

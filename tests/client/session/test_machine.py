@@ -1,0 +1,245 @@
+"""Exactly once, whatever the network does: the engine against a small model of the servers.
+
+The servers share one session table, as replicas do. A batch that is under way when its stream is lost may still arrive,
+late, in any order with the copies that follow it. Whatever happens, a call is applied at most once; one that returned a
+result was applied exactly once, with that result; one that ended with any other error than ``UnknownOutcome`` never is.
+"""
+
+from collections import Counter
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from kvclient import errors
+from kvproto.command_pb2 import Entry
+from kvproto.session_pb2 import ClientBatch, Refusal, ServerBatch, WriteAnswer
+
+from tests.client.session.calls import EXPIRED, Driven, put, txn, unavailable
+
+REQUESTS_MAX = 5
+
+
+class Servers:
+    """What all replicas agree on: sessions, answers, and which key was written how often."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.opened = 0
+        self.sessions: dict[int, dict[int, int]] = {}
+        self.floors: dict[int, int] = {}
+        self.applied: Counter[bytes] = Counter()
+        self.revisions: dict[bytes, int] = {}
+
+    def open(self, session: int) -> int:
+        if session:
+            return session  # known or not: each request is told
+        self.opened += 1
+        self.sessions[self.opened] = {}
+        self.floors[self.opened] = 0
+        return self.opened
+
+    def expire(self, session: int) -> None:
+        self.sessions.pop(session, None)
+
+    def apply(self, entry: Entry, unanswered_from: int) -> int | Refusal:
+        """The revision, the first time and every time."""
+        answers = self.sessions.get(entry.session)
+        if answers is None:
+            return EXPIRED
+        floor = max(self.floors[entry.session], min(unanswered_from, entry.sequence) - 1)
+        self.floors[entry.session] = floor
+        if entry.sequence <= floor:
+            return Refusal(code=9, text="kvstore: the answer was forgotten", unknown=True)
+        if entry.sequence not in answers:
+            key = entry.put.key if entry.HasField("put") else entry.txn.success[0].request_put.key
+            self.revision += 1
+            self.applied[key] += 1
+            self.revisions[key] = answers[entry.sequence] = self.revision
+        return answers[entry.sequence]
+
+
+class Stream:
+    def __init__(self) -> None:
+        self.answers: list[WriteAnswer] = []
+        self.unanswered = 0
+
+
+class ExactlyOnce(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.driven = Driven()
+        self.servers = Servers()
+        self.stream: Stream | None = None
+        self.under_way: list[tuple[Stream, ClientBatch]] = []
+        self.calls = {}
+
+    @rule(deadline=st.sampled_from([0.5, 3.0, 100.0]), plain=st.booleans())
+    def submit(self, deadline, plain):
+        key = f"k{len(self.calls)}"
+        call = (put if plain else txn)(key, deadline=deadline)
+        self.driven.submit(call)
+        self.calls[key.encode()] = call
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.calls)
+    def abandon(self, data):
+        call = data.draw(st.sampled_from(list(self.calls.values())))
+        if not call.handle.all:
+            self.driven.engine.abandon(call)
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 400.0]))
+    def wait(self, seconds):
+        self.driven.wait(seconds)
+
+    @precondition(lambda self: self.stream is None)
+    @rule()
+    def connect(self):
+        session = self.servers.open(self.driven.engine.open_request(self.driven.now).open.session)
+        self.driven.open(session, requests_max=REQUESTS_MAX)
+        self.stream = Stream()
+
+    @precondition(lambda self: self.stream is not None)
+    @rule()
+    def lose(self):
+        self.driven.lose()
+        self.stream = None
+
+    @precondition(lambda self: self.stream is not None)
+    @rule()
+    def move(self):
+        self.driven.engine.hold(self.driven.now)
+        if self.driven.engine.is_drained(self.driven.now):
+            self.driven.lose(None)
+            self.stream = None
+            self.connect()
+        else:
+            self.driven.engine.release()
+
+    @precondition(lambda self: self.stream is not None)
+    @rule()
+    def send(self):
+        batch = self.driven.take()
+        if batch is None:
+            return
+        self.under_way.append((self.stream, batch))
+        self.stream.unanswered += len(batch.entries)
+        assert self.stream.unanswered <= REQUESTS_MAX
+        sequences = [entry.sequence for entry in batch.entries]
+        assert len(set(sequences)) == len(sequences)
+        assert max(sequences) < batch.unanswered_from + REQUESTS_MAX
+        assert min(sequences) >= batch.unanswered_from
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data(), refused=st.integers(0, 3))
+    def arrive(self, data, refused):
+        """A batch arrives whole; some of it may be refused for want of a leader."""
+        position = data.draw(st.integers(0, len(self.under_way) - 1))
+        stream, batch = self.under_way.pop(position)
+        for number, entry in enumerate(batch.entries):
+            answer = WriteAnswer(sequence=entry.sequence)
+            outcome = unavailable() if number < refused else self.servers.apply(entry, batch.unanswered_from)
+            if isinstance(outcome, Refusal):
+                answer.refusal.CopyFrom(outcome)
+            elif entry.HasField("put"):
+                answer.put.header.revision = outcome
+            else:
+                answer.txn.header.revision = outcome
+            stream.answers.append(answer)
+
+    @precondition(lambda self: self.stream is not None and self.stream.answers)
+    @rule(data=st.data())
+    def answer(self, data):
+        answers = self.stream.answers
+        count = data.draw(st.integers(1, len(answers)))
+        batch = ServerBatch()
+        for answer in answers[:count]:
+            if answer.HasField("put"):
+                batch.put_sequences.append(answer.sequence)
+                batch.put_revisions.append(answer.put.header.revision)
+            else:
+                batch.writes.append(answer)
+        del answers[:count]
+        self.stream.unanswered -= count
+        self.driven.receive(batch)
+
+    @precondition(lambda self: self.servers.sessions)
+    @rule(data=st.data())
+    def expire(self, data):
+        self.servers.expire(data.draw(st.sampled_from(list(self.servers.sessions))))
+
+    @rule()
+    def leave_if_so_decided(self):
+        if self.driven.engine.leave(self.driven.now) is not None:
+            self.lose_quietly()
+
+    def lose_quietly(self):
+        self.driven.lose(None)
+        self.stream = None
+
+    @invariant()
+    def at_most_once_and_as_was_said(self):
+        for key, count in self.servers.applied.items():
+            assert count == 1, key
+        for key, call in self.calls.items():
+            for outcome in call.handle.all:
+                self.check(key, outcome)
+
+    def check(self, key, outcome):
+        match outcome:
+            case errors.UnknownOutcome():
+                pass
+            case errors.KvError():
+                assert key not in self.servers.applied, outcome
+            case _:
+                assert self.servers.revisions[key] == outcome.revision
+
+    def teardown(self):
+        """Whatever is under way arrives at last; then a quiet time, in which everything ends."""
+        while self.under_way:
+            _, batch = self.under_way.pop(0)
+            for entry in batch.entries:
+                self.servers.apply(entry, batch.unanswered_from)
+        self.at_most_once_and_as_was_said()
+        self.driven.lose()
+        for _ in range(200):
+            if self.stream is None:
+                self.connect()
+            batch = self.driven.take()
+            if batch is not None:
+                self.under_way.append((self.stream, batch))
+                for entry in batch.entries:
+                    outcome = self.servers.apply(entry, batch.unanswered_from)
+                    answer = WriteAnswer(sequence=entry.sequence)
+                    if isinstance(outcome, Refusal):
+                        answer.refusal.CopyFrom(outcome)
+                    else:
+                        (answer.put if entry.HasField("put") else answer.txn).header.revision = outcome
+                    self.driven.receive(ServerBatch(writes=[answer]))
+            self.leave_if_so_decided()
+            if not self.driven.engine.wants_stream and batch is None and self.stream is not None:
+                break
+        self.at_most_once_and_as_was_said()
+        for call in self.calls.values():
+            assert len(call.handle.all) == 1 or call.state.name == "DONE", "answered once, or abandoned"
+
+
+ExactlyOnce.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestExactlyOnce = ExactlyOnce.TestCase
+
+
+def test_a_plain_story_of_the_model():
+    """The model itself: applied once, answered twice; forgotten below the floor; nothing in an unknown session."""
+    servers = Servers()
+    session = servers.open(0)
+    entry = Entry(session=session, sequence=1)
+    entry.put.key = b"a"
+    assert (servers.apply(entry, 1), servers.apply(entry, 1)) == (1, 1)
+    later = Entry(session=session, sequence=2)
+    later.put.key = b"b"
+    assert servers.apply(later, 2) == 2
+    assert servers.apply(entry, 1).unknown
+    servers.expire(session)
+    assert servers.apply(later, 2).session_expired
+    assert servers.applied == {b"a": 1, b"b": 1}

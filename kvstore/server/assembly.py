@@ -103,7 +103,7 @@ class Server:
             if not is_free(str(address)):
                 raise ConfigError(f"{flag}: cannot listen on {address}: is it in use? nothing was touched")
         peers = {node_id: str(address) for node_id, address in config.peers.items()}
-        log = SqliteAcceptorLog.open(config.data_dir, node_id=config.node_id, peers=peers)
+        log = SqliteAcceptorLog.open(config.data_dir, node_id=config.node_id, peers=peers, lease_ms=config.lease_ms)
         self._undo.callback(_close, log)
         connection = open_state(log.directory.state)
         self._undo.callback(connection.close)
@@ -113,6 +113,7 @@ class Server:
             node_id=config.node_id,
             birth_id=log.identity.birth_id,
             peers=peers,
+            settings=f"reads by a lease of {config.lease_ms} ms" if config.lease_ms else "",
             formed=None if log.formation is None else Formed(log.formation.cluster_id, log.formation.births),
         )
         mesh = self._mesh(log, formation)
@@ -182,7 +183,13 @@ class Server:
             outcome = await form(formation, rng=self._rng)
             if isinstance(outcome, FormationRefused):
                 raise FormationFailed(outcome.reason)
-            log.form(cluster_id=outcome.cluster_id, births=outcome.births, peers=formation.peers, alpha=_ALPHA)
+            log.form(
+                cluster_id=outcome.cluster_id,
+                births=outcome.births,
+                peers=formation.peers,
+                alpha=_ALPHA,
+                lease_ms=self._config.lease_ms,
+            )
             formation.stored(outcome)
             logger.info("formed cluster %s of nodes %s", outcome.cluster_id.hex(), ", ".join(map(str, outcome.births)))
         assert log.formation is not None
@@ -263,7 +270,8 @@ def _governing(store: Store, formed: StoredFormation) -> tuple[GoverningConfigur
     if not stored:
         voters = tuple(sorted(formed.peers))
         first = GoverningConfiguration(
-            Slot(0), Configuration(epoch=_FIRST_EPOCH, voters=voters, addresses=dict(formed.peers))
+            Slot(0),
+            Configuration(epoch=_FIRST_EPOCH, voters=voters, addresses=dict(formed.peers), lease_ms=formed.lease_ms),
         )
         store.begin()
         store.set_configurations(_encoded([first]))

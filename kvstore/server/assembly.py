@@ -33,6 +33,7 @@ from kvstore.server.grpc_front import GrpcFront
 from kvstore.server.node import Node, WriteUndone
 from kvstore.server.node_port import NodePort
 from kvstore.server.ports import is_free
+from kvstore.server.recognition import disowned
 from kvstore.storage import SqliteAcceptorLog
 from kvstore.storage.codec import decode_value, encode_value
 from kvstore.storage.errors import StorageError
@@ -42,7 +43,7 @@ from kvstore.transport.handshake import Handshake, Lane
 from kvstore.transport.hello import form
 from kvstore.transport.mesh import Mesh, PeerMemory
 
-__all__ = ["EXIT_FAILED", "FormationFailed", "Server", "serve"]
+__all__ = ["EXIT_FAILED", "FormationFailed", "Server", "publish", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class FormationFailed(Exception):
 
 
 async def serve(config: ServerConfig) -> None:
-    """Runs a node until SIGTERM or SIGINT. Raises ConfigError, StorageError, StateUnusable or FormationFailed at start.
+    """Runs a node until SIGTERM or SIGINT. Raises ConfigError, StorageError, StateUnusable at start, FormationFailed.
 
     Whatever else goes wrong ends the process at once, with status 1.
     """
@@ -77,7 +78,9 @@ async def serve(config: ServerConfig) -> None:
             starting.result()
             await asyncio.wait((asyncio.ensure_future(server.failure), stopping), return_when=asyncio.FIRST_COMPLETED)
             if server.failure.done():
-                _die(server.failure.result())
+                if isinstance(failure := server.failure.result(), FormationFailed):
+                    raise failure
+                _die(failure)
         logger.info("stopping")
     finally:
         for task in (starting, stopping):
@@ -119,6 +122,7 @@ class Server:
         mesh = self._mesh(log, formation)
         self._undo.push_async_callback(mesh.close, _LINKS_END_S)
         await mesh.listen()
+        has_formed_before = log.formation is not None
         formed = await self._form(formation, log)
         governing = _governing(store, formed)
 
@@ -130,9 +134,12 @@ class Server:
         running.add_done_callback(self._node_ended)
         self._undo.push_async_callback(self._end_node, running)
         mesh.join(cluster_id=formed.cluster_id, births=formed.births, addresses=peers)
+        if has_formed_before:
+            recognizing = asyncio.get_running_loop().create_task(self._recognize(log, peers), name="recognition")
+            self._undo.push_async_callback(_cancelled, recognizing)
         await front.start()
         self._undo.push_async_callback(front.stop, grace_s=_REQUESTS_END_S)
-        publishing = asyncio.get_running_loop().create_task(self._publish(store), name="publish")
+        publishing = asyncio.get_running_loop().create_task(publish(self._member(), node, store), name="publish")
         self._undo.push_async_callback(_cancelled, publishing)
         logger.info("ready to serve client requests on %s", config.listen_client)
 
@@ -195,6 +202,11 @@ class Server:
         assert log.formation is not None
         return log.formation
 
+    async def _recognize(self, log: SqliteAcceptorLog, peers: dict[NodeId, str]) -> None:
+        reason = await disowned(log.identity, peers, rng=self._rng)
+        if reason is not None and not self.failure.done():
+            self.failure.set_result(FormationFailed(reason))
+
     def _replica(self, log: SqliteAcceptorLog, store: Store, governing: tuple[GoverningConfiguration, ...]) -> Replica:
         config = self._config
         assert log.formation is not None
@@ -231,23 +243,14 @@ class Server:
             encode_configurations=_encoded,
         )
 
-    async def _publish(self, store: Store) -> None:
-        """Puts this node's name and addresses into the log, unless the state has them already."""
+    def _member(self) -> PublishMember:
         config = self._config
-        me = PublishMember(
+        return PublishMember(
             node_id=config.node_id,
             name=f"node{config.node_id}",
             client_urls=[config.advertise_client],
             peer_urls=[f"http://{config.peers[config.node_id]}"],
         )
-        node = self._required_node()
-        await node.linearizable()
-        while me not in store.members():
-            try:
-                await node.write(Entry(publish_member=me))
-            except (Overloaded, WriteUndone) as error:
-                logger.debug("could not publish this member yet: %s", error)
-                await asyncio.sleep(_PUBLISH_RETRY_S)
 
     # Ends
 
@@ -262,6 +265,20 @@ class Server:
     async def _end_node(self, running: asyncio.Task[None]) -> None:
         self._required_node().stop()
         await asyncio.wait([running])
+
+
+async def publish(me: PublishMember, node: Node, store: Store) -> None:
+    """Puts this node's name and addresses into the log, unless the state has them already."""
+    await node.linearizable()
+    while me not in store.members():
+        try:
+            await node.write(Entry(publish_member=me))
+        except (Overloaded, WriteUndone) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the write said what became of it in place of the cancellation
+            logger.debug("could not publish this member yet: %s", error)
+            await asyncio.sleep(_PUBLISH_RETRY_S)
 
 
 def _governing(store: Store, formed: StoredFormation) -> tuple[GoverningConfiguration, ...]:

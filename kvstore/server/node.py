@@ -201,7 +201,12 @@ class Node:
     async def hand_over(self) -> None:
         """Asks another node to lead, if this one does and one could. Returns when this node leads no more."""
         asked: asyncio.Future[NodeId | None] = asyncio.get_running_loop().create_future()
-        self._post(lambda now: asked.set_result(self._replica.hand_over(now)))
+
+        def ask(now: float) -> None:
+            if not asked.done():  # whoever asked may have given up
+                asked.set_result(self._replica.hand_over(now))
+
+        self._post(ask)
         successor = await asked
         if successor is None:
             return

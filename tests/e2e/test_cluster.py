@@ -93,7 +93,7 @@ def test_with_two_of_three_down_writes_fail_clearly_and_old_state_is_readable(
     began = time.monotonic()
     with pytest.raises((UnknownOutcome, NoLeader)) as refused:
         client.put("key", "new", timeout=timeout_s)
-    assert time.monotonic() - began < timeout_s + 0.5, "the client's deadline holds"
+    assert time.monotonic() - began < timeout_s + 2.0, "the client's deadline holds"
     assert str(refused.value).startswith(cluster.endpoint(lonely))
 
     # Without a quorum for an election timeout even a leader knows of no leader, and says so at once.

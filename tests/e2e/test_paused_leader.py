@@ -37,7 +37,6 @@ async def pause_the_leader_under_reads(cluster: LocalCluster, leader: int) -> No
 
         early = [found for seen in await asyncio.gather(*reading) for found in seen]
         assert len(early) >= READS, "reads were under way when it stopped"
-        assert all(found.mod_revision <= acknowledged or found.value == b"meanwhile" for found in early)
         for found in await asyncio.gather(*late, return_exceptions=True):
             assert isinstance(found, KvError) or fresh(found, acknowledged), f"stale: {found}"
         assert fresh(await through_it.get("key"), acknowledged)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -244,6 +245,29 @@ def test_a_wiped_node(tmp_path: Path) -> None:
         assert "this directory has " in line
         with Client(cluster.endpoint(1), timeout=WAIT_S) as client:
             client.put("key", "the others go on")
+
+
+def test_the_data_directory_of_another_cluster_with_the_same_peers(tmp_path: Path) -> None:
+    """From inside it looks right. The others know better, and go on without it."""
+    with running(tmp_path / "cluster") as cluster:
+        cluster.stop()
+        for node_id in cluster.node_ids:
+            cluster.node_dir(node_id).rename(tmp_path / f"former {node_id}")
+        cluster.start()
+        cluster.wait_serving(timeout_s=WAIT_S)
+        command = cluster._state().nodes[3].command
+        cluster.terminate(3)
+        shutil.rmtree(cluster.node_dir(3))
+        (tmp_path / "former 3").rename(cluster.node_dir(3))
+
+        line = refusal(*command[len(KV_SERVER) :])
+
+        assert line.startswith("data directory of another cluster: node 3 belongs to cluster ")
+        assert re.search(r"cluster [0-9a-f]{16}, node [12] at 127\.0\.0\.1:\d+ to cluster [0-9a-f]{16}", line)
+        with Client(cluster.endpoint(1), timeout=WAIT_S) as client:
+            client.put("key", "the others go on")
+        assert cluster.is_alive(1)
+        assert cluster.is_alive(2)
 
 
 def test_peers_that_were_told_different_things(tmp_path: Path) -> None:

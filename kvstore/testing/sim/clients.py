@@ -37,7 +37,7 @@ from kvstore.testing.sim.events import ClientCalled, ClientReturned, Consistency
 from kvstore.testing.sim.scheduler import Scheduler
 from kvstore.testing.sim.trace import Trace
 
-__all__ = ["Attempt", "Client", "ClientLink", "Pause", "Script", "SerializableRead", "probe", "worker"]
+__all__ = ["Attempt", "Client", "ClientLink", "Pause", "Script", "SerializableRead", "outcome_of", "probe", "worker"]
 
 PREFIX: Final = b"k/"
 _TRIES_MAX: Final = 6
@@ -161,9 +161,8 @@ class Client:
         if self._call is not call:
             return
         self._call = None
-        self.trace.emit(
-            ClientReturned(self.scheduler.now, self.name, call.number, attempt.node, _outcome(attempt, reply))
-        )
+        outcome = reply if isinstance(reply, SessionOpened | Refusal) else outcome_of(reply)
+        self.trace.emit(ClientReturned(self.scheduler.now, self.name, call.number, attempt.node, outcome))
         self._advance(reply)
 
     def _on_timeout(self, call: Call, attempt: Attempt) -> None:
@@ -349,11 +348,10 @@ def _response(reply: Reply | None) -> Response | None:
     return response_of(reply)
 
 
-def _outcome(attempt: Attempt, reply: Reply) -> "Outcome | SessionOpened | Refusal":
+def outcome_of(reply: Reply) -> Outcome:
+    """What a reply means for a history."""
     if isinstance(reply, RangeResponse):
         return range_response(reply)
-    if isinstance(reply, Failed | Unknown | SessionOpened | Refusal):
+    if isinstance(reply, Failed | Unknown):
         return reply
-    response = response_of(reply)
-    assert response is not None, f"{attempt} was answered with {reply}"
-    return response
+    return response_of(reply) or Unknown(str(reply))

@@ -1,14 +1,14 @@
 """The judge of consensus: keeps its own books and never asks a core what it believes.
 
 It knows what became durable on which disk, which messages left which node and which promises reached whom. From these
-it computes what is chosen, and holds against it everything that a node lets out (L1 to L6, L13).
+it computes what is chosen, and holds against it everything that a node lets out (L1 to L7, L13).
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from kvstore.paxos.durable import AcceptRecord, GoverningConfiguration, LearnRecord, PromiseRecord, Write
-from kvstore.paxos.effects import DecidedValue
+from kvstore.paxos.effects import DecidedValue, ReadReady
 from kvstore.paxos.messages import (
     Accept,
     Accepted,
@@ -20,7 +20,7 @@ from kvstore.paxos.messages import (
     Promise,
     SuspectReply,
 )
-from kvstore.paxos.types import ZERO_BALLOT, Ballot, Configuration, NodeId, Slot, Value
+from kvstore.paxos.types import ZERO_BALLOT, Ballot, Configuration, NodeId, ReadId, Slot, Value
 from kvstore.testing.sim.events import AnyMessage
 from kvstore.testing.sim.laws import Ledger
 
@@ -42,6 +42,12 @@ class _Node:
     learned: dict[tuple[Slot, Ballot], Value] = field(default_factory=dict)
     recovered: Ballot = ZERO_BALLOT
     decided_end: Slot = Slot(0)
+    answered: dict[NodeId, tuple[Ballot, int]] = field(default_factory=dict)
+    """The newest read round of this node that each other has answered to it."""
+    reads: dict[ReadId, tuple[Ballot, int]] = field(default_factory=dict)
+    """Confirmations that were asked for: the newest round begun by then."""
+    newest_round: tuple[Ballot, int] = (ZERO_BALLOT, 0)
+    """Of the heartbeats that left this node."""
 
 
 @dataclass(slots=True)
@@ -80,6 +86,12 @@ class ConsensusJudge:
     def configuration_at(self, slot: Slot) -> Configuration:
         return next(g.configuration for g in reversed(self._configurations) if g.from_slot <= slot)
 
+    def members(self) -> tuple[NodeId, ...]:
+        """Everyone in a configuration that governs a slot in which nothing is chosen yet, or will."""
+        end = self.chosen_end
+        later = (g.configuration for g in self._configurations if g.from_slot > end)
+        return tuple(sorted(dict.fromkeys(m for c in (self.configuration_at(end), *later) for m in c.members)))
+
     # What happens to a node
 
     def process_started(self, node_id: NodeId, *, promised: Ballot, decided_end: Slot) -> None:
@@ -90,6 +102,8 @@ class ConsensusJudge:
             self._broken("L2", f"node {node_id} recovered the promise {promised}; {node.promised} was durable")
         node.recovered = promised
         node.decided_end = decided_end
+        node.answered.clear()
+        node.reads.clear()
 
     def durable(self, node_id: NodeId, write: Write) -> None:
         """``write`` is on the disk: its votes count from now on, whether or not anyone hears of them."""
@@ -143,8 +157,29 @@ class ConsensusJudge:
         node.decided_end = Slot(slot + 1)
         self.decided_end = max(self.decided_end, node.decided_end)
 
+    def asks_to_confirm(self, node_id: NodeId, read_id: ReadId) -> None:
+        """A linearizable read reached the leader."""
+        node = self._nodes[node_id]
+        node.reads[read_id] = node.newest_round
+
+    def read_is_ready(self, node_id: NodeId, ready: ReadReady) -> None:
+        """The leader says that it led after the read came: a quorum answered a round begun after that (L7)."""
+        node = self._nodes[node_id]
+        begun_before = node.reads.pop(ready.read_id)
+        self._checked["L7"] += 1
+        after = dict.fromkeys((node_id, *(n for n, answered in node.answered.items() if answered > begun_before)))
+        if not _is_quorum(self.configuration_at(node.decided_end), after):
+            self._broken(
+                "L7", f"node {node_id} confirms a read that came after round {begun_before} by {sorted(after)} only"
+            )
+
     def takes(self, node_id: NodeId, sender: NodeId, message: AnyMessage) -> None:
         """A node takes ``message`` out of its inbox. Repeated and unasked pages of a promise count for nothing."""
+        if isinstance(message, HeartbeatReply):
+            node = self._nodes[node_id]
+            answered = (message.ballot, message.read_round)
+            node.answered[sender] = max(answered, node.answered.get(sender, answered))
+            return
         if not isinstance(message, Promise) or message.ballot.node_id != node_id:
             return
         report = self._reports.setdefault(message.ballot, {}).setdefault(sender, _Report(message.from_slot))
@@ -170,6 +205,7 @@ class ConsensusJudge:
             case Heartbeat(ballot=ballot):
                 self._own_ballot(node_id, node, ballot)
                 self._claims(node_id, message.decided_end)
+                node.newest_round = max(node.newest_round, (ballot, message.read_round))
             case HeartbeatReply() | SuspectReply():
                 self._claims(node_id, message.decided_end)
             case Prepare(ballot=ballot):

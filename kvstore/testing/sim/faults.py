@@ -44,6 +44,7 @@ class FaultKind(enum.Enum):
     POWER_LOSS = "power loss"
     BLACKOUT = "blackout"
     HANDOVER = "handover"
+    MEMBERSHIP = "membership"
     # Disks and clocks
     SLOW_DISK = "slow disk"
     DISK_STALL = "disk stall"
@@ -62,7 +63,7 @@ _ON_LANES: Final = (
     FaultKind.FLAPPING,
 )
 
-_WEIGHTS: Final = {FaultKind.BLACKOUT: 0.3, FaultKind.CLIENT_LOSS: 0.5}
+_WEIGHTS: Final = {FaultKind.BLACKOUT: 0.3, FaultKind.CLIENT_LOSS: 0.5, FaultKind.KILL_POINT: 3.0}
 """How often a kind comes up against the others, where that is not 1."""
 
 

@@ -107,6 +107,8 @@ class Nemesis:
                     return None
                 process.hand_over()
                 return _nothing
+            case FaultKind.MEMBERSHIP:
+                return self._reconfigure(fault)
             case FaultKind.SLOW_DISK:
                 process.disk.slowness[fault.number] = amount
                 return lambda: self._forget(process.disk.slowness, fault.number)
@@ -223,6 +225,18 @@ class Nemesis:
                 self._world.scheduler.after(wait_s, lambda p=process: _start_again(p))  # type: ignore[misc]
 
         return come_back
+
+    def _reconfigure(self, fault: Fault) -> Callable[[], None] | None:
+        """The leader proposes that others vote, or learn."""
+        leader = self._world.leader()
+        if leader is None:
+            return None
+        rng = self._rng(fault)
+        nodes = self._world.node_ids
+        members = rng.sample(nodes, rng.randint(min(2, len(nodes)), len(nodes)))
+        voters = rng.randint((len(members) + 1) // 2, len(members))
+        self._world.reconfigure(leader, voters=members[:voters], learners=members[voters:])
+        return _nothing
 
     def _rng(self, fault: Fault) -> Random:
         return self._world.rng(f"fault {fault.number}")

@@ -8,6 +8,7 @@ Where commits are *inline*, as in the server, the process stands still until the
 *overlap*, turns go on meanwhile: the core allows it, and several writes may be under way when the process dies.
 """
 
+import contextlib
 import enum
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.core import Paxos
 from kvstore.paxos.durable import DurableState, GoverningConfiguration, Write
 from kvstore.paxos.effects import Effects, Status
+from kvstore.paxos.errors import NotLeader, WindowFull
 from kvstore.paxos.types import Configuration, NodeId, Slot
 from kvstore.replica.replica import Replica, ReplicaConfig
 from kvstore.replica.steps import (
@@ -164,7 +166,7 @@ class Process:
         store = WatchedStore(
             self._state_file,
             self._settings.limits,
-            before_apply=lambda: self._pass_point("apply.middle"),
+            within_turn=lambda: self._pass_point("apply.middle"),
             on_apply=lambda slot, batch, results: self._state_judge.applies(self.node_id, Slot(slot), batch, results),
             on_commit=self._on_state_commit,
         )
@@ -176,6 +178,7 @@ class Process:
             applied_end=store.applied_end,
             state_hash=store.state_hash,
             power_lost=self._power_lost,
+            beyond=self._state_file.beyond_progress(),
         )
         self._power_lost = False
         recovered = log.recover(from_slot=Slot(store.applied_end))
@@ -198,6 +201,7 @@ class Process:
             durable,
             rng=Random(self._rng.getrandbits(64)),  # noqa: S311  a seed, no secret
             now=self.clock(),
+            on_confirm=lambda read_id: self._consensus.asks_to_confirm(self.node_id, read_id),
             on_effects=self._on_effects,
         )
         self._replica = Replica(
@@ -324,6 +328,15 @@ class Process:
     def hand_over(self) -> None:
         """Asks the replica to hand its leadership over, if it leads."""
         self.inject(lambda replica, now: replica.hand_over(now))
+
+    def propose_configuration(self, configuration: Configuration) -> None:
+        """Proposes it, if this node leads and has room for a proposal."""
+
+        def propose(_replica: Replica, now: float) -> None:
+            with contextlib.suppress(NotLeader, WindowFull):
+                self._paxos.propose_configuration(configuration, now)
+
+        self.inject(propose)
 
     def inject(self, act: Callable[[Replica, float], object]) -> None:
         """``act`` is an input like any other: it takes place with the next turn."""
@@ -505,6 +518,8 @@ class Process:
         for decided in effects.decided:
             self._consensus.decides(self.node_id, decided)
             self._trace.emit(Decided(self._scheduler.now, self.node_id, decided.slot, decided.value))
+        for ready in effects.reads_ready:
+            self._consensus.read_is_ready(self.node_id, ready)
 
     def _on_state_commit(self, applied_end: int, state_hash: bytes) -> None:
         self._state_judge.commits(self.node_id, applied_end=applied_end, state_hash=state_hash)

@@ -3,7 +3,7 @@
 **Safety.** Clients work and a plan of faults is carried out, for a while. Every law is judged at every step.
 
 **Liveness.** Then the faults end, in one of two forms, drawn from the seed. *Whole*: everything is put right, and every
-node must take part again. *Core*: a random majority becomes whole and well connected, while all others stay crashed,
+member must take part again. *Core*: a random majority becomes whole and well connected, while all others stay crashed,
 paused or cut off, in one direction or both; the core must go on without them. Within ``WorldConfig.liveness_bound_s``
 all nodes concerned must have applied all that is chosen, and a new write through each of them must be answered. At the
 end the clients' histories are checked.
@@ -49,7 +49,11 @@ class SimulationConfig:
     ) -> "SimulationConfig":
         """``nodes``: the sizes to choose from. ``kinds``: the faults there may be."""
         rng = Random(f"{seed} configuration")  # noqa: S311  a simulation's dice
-        world = _draw_world(rng, rng.choice(list(nodes)))
+        kinds = tuple(kinds)
+        changes_members = FaultKind.MEMBERSHIP in kinds and (len(kinds) == 1 or rng.random() < 0.3)
+        if not changes_members:
+            kinds = tuple(kind for kind in kinds if kind is not FaultKind.MEMBERSHIP)
+        world = _draw_world(rng, rng.choice(list(nodes)), changes_members=changes_members)
         safety_s = world.election_timeout_s * rng.uniform(16.0, 24.0)
         clients = rng.randint(4, 10)
         return cls(
@@ -57,7 +61,7 @@ class SimulationConfig:
             plan=draw_plan(
                 rng,
                 nodes=tuple(NodeId(n) for n in range(1, world.nodes + 1)),
-                kinds=tuple(kinds),
+                kinds=kinds,
                 end_s=safety_s,
                 timeout_s=world.election_timeout_s,
             ),
@@ -65,7 +69,7 @@ class SimulationConfig:
             clients=clients,
             keys=rng.choice((2, 5, 12)),
             think_s=clients * safety_s / rng.choice((400.0, 600.0, 900.0)),
-            core_only=world.inline_commits and world.nodes > 1 and rng.random() < 0.3,
+            core_only=world.inline_commits and not changes_members and rng.random() < 0.3,
         )
 
 
@@ -233,7 +237,15 @@ class Simulation:
                     self.world.network.lay(_OUTSIDE, node_id, member, Weather(cut=True))
 
     def _has_recovered(self) -> bool:
-        return all(client.done for client in self._probes) and self.world.caught_up(self.core)
+        concerned = self._concerned()
+        return all(
+            client.done for client, node_id in zip(self._probes, self.core, strict=True) if node_id in concerned
+        ) and self.world.caught_up(concerned)
+
+    def _concerned(self) -> tuple[NodeId, ...]:
+        """Who must take part: who belongs to the core and, by now, to the cluster."""
+        members = self.world.consensus.members()
+        return tuple(node_id for node_id in self.core if node_id in members)
 
     def _what_is_missing(self) -> str:
         states = ", ".join(
@@ -253,11 +265,12 @@ class Simulation:
         return float("inf") if next_at is None else next_at
 
 
-def _draw_world(rng: Random, nodes: int) -> WorldConfig:
+def _draw_world(rng: Random, nodes: int, *, changes_members: bool) -> WorldConfig:
     election_timeout_s = rng.choice((0.3, 0.5, 1.0))
     alpha = rng.choice((2, 4, 16, 64))
     return WorldConfig(
         nodes=nodes,
+        voters=rng.randint((nodes + 1) // 2, nodes) if changes_members else None,
         heartbeat_s=election_timeout_s / rng.choice((4, 6, 10)),
         election_timeout_s=election_timeout_s,
         alpha=alpha,

@@ -47,6 +47,21 @@ class StateFile:
             survivors = [None, *self._copies] if len(self._copies) < _COPIES_KEPT else [*self._copies]
             self._reopen(self._rng.choice(survivors))
 
+    def beyond_progress(self) -> list[str]:
+        """What the file holds of turns that, by its own account, were never committed (L9)."""
+        applied_end, rows_end, opened = self._connection.execute(
+            "SELECT applied_end, rows_end, sessions_opened FROM progress"
+        ).fetchone()
+        return [
+            f"{what} {newest}"
+            for what, query, end in (
+                ("revisions row", "SELECT max(id) FROM revisions", rows_end),
+                ("session used in slot", "SELECT max(last_slot) FROM sessions", applied_end),
+                ("session", "SELECT max(id) FROM sessions", opened + 1),
+            )
+            if (newest := self._connection.execute(query).fetchone()[0]) is not None and newest >= end
+        ]
+
     def applied_end(self, limits: Limits) -> int:
         """What a process would find."""
         return Store(self._connection, limits).applied_end

@@ -49,9 +49,16 @@ class StateJudge:
     # The life of a process
 
     def process_started(
-        self, node_id: NodeId, *, incarnation: int, applied_end: int, state_hash: bytes, power_lost: bool
+        self,
+        node_id: NodeId,
+        *,
+        incarnation: int,
+        applied_end: int,
+        state_hash: bytes,
+        power_lost: bool,
+        beyond: list[str],
     ) -> None:
-        """A process found this state on its disk."""
+        """A process found this state on its disk; ``beyond`` lists rows that its progress does not know of."""
         node = self._nodes[node_id]
         self._checked["L9"] += 1
         if applied_end != 0 and applied_end not in node.committed:
@@ -62,6 +69,8 @@ class StateJudge:
             self._ledger.broken(
                 "L9", f"node {node_id} committed its state at {node.committed_end} and found it at {applied_end}"
             )
+        if beyond:
+            self._ledger.broken("L9", f"node {node_id} found a state at {applied_end} with rows beyond: {beyond}")
         node.incarnation = incarnation
         node.applied_end = node.committed_end = applied_end
         node.reads.clear()

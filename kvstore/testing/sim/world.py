@@ -14,7 +14,7 @@ from typing import Final
 from kvstore.mvcc.limits import Limits
 from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.effects import Role
-from kvstore.paxos.types import Configuration, NodeId
+from kvstore.paxos.types import Configuration, NodeId, Slot, Value
 from kvstore.replica.replica import ReplicaConfig
 from kvstore.testing.checking.decided_log import LoggedSlot
 from kvstore.testing.checking.history import History, Recorder
@@ -43,6 +43,8 @@ class WorldConfig:
     """Times in seconds of virtual time. ``latency_s`` and ``commit_s`` are means."""
 
     nodes: int = 3
+    voters: int | None = None
+    """How many of the nodes, the first ones, form the cluster; None: all. The others run and belong to nothing yet."""
     heartbeat_s: float = 0.1
     election_timeout_s: float = 1.0
     alpha: int = 64
@@ -75,7 +77,7 @@ class World:
         self.recorder = Recorder()
         self.node_ids = tuple(NodeId(n) for n in range(1, config.nodes + 1))
         addresses = {node_id: f"node{node_id}:2380" for node_id in self.node_ids}
-        first = Configuration(epoch=1, voters=self.node_ids, addresses=addresses)
+        first = Configuration(epoch=1, voters=self.node_ids[: config.voters], addresses=addresses)
         self.consensus = ConsensusJudge(
             self.ledger,
             self.node_ids,
@@ -125,6 +127,8 @@ class World:
         self.clients: list[Client] = []
         self.serializable: list[SerializableRead] = []
         self._calls = 0
+        self._epochs = first.epoch
+        self._addresses = addresses
 
     def rng(self, purpose: str) -> Random:
         """A stream of chance of its own for each purpose, so that one does not disturb the others."""
@@ -165,6 +169,17 @@ class World:
     def restart(self, node_id: int) -> None:
         with self.judged():
             self.processes[NodeId(node_id)].start()
+
+    def reconfigure(self, node_id: int, *, voters: Iterable[int], learners: Iterable[int] = ()) -> None:
+        """The node proposes another configuration, if it leads and has room for a proposal then."""
+        self._epochs += 1
+        configuration = Configuration(
+            epoch=self._epochs,
+            voters=tuple(sorted(map(NodeId, voters))),
+            learners=tuple(sorted(map(NodeId, learners))),
+            addresses=self._addresses,
+        )
+        self.processes[NodeId(node_id)].propose_configuration(configuration)
 
     def pause(self, node_id: int) -> None:
         self.processes[NodeId(node_id)].pause()
@@ -265,19 +280,20 @@ class World:
 
     def logs(self) -> dict[Hashable, list[LoggedSlot]]:
         """What each replica ever decided, slot by slot."""
-        commands: dict[tuple[int, object], LoggedSlot] = {}
+        logged: dict[Slot, list[tuple[Value, LoggedSlot]]] = {}
+        applied_end = max(map(self.states.applied_end, self.node_ids))
         logs: dict[Hashable, list[LoggedSlot]] = {}
         for node_id, decided in self.consensus.logs.items():
             logs[node_id] = log = []
             for slot in sorted(decided):
-                value = decided[slot]
-                if slot not in self.states.results and slot >= max(map(self.states.applied_end, self.node_ids)):
+                if slot >= applied_end and slot not in self.states.results:
                     continue  # decided in the last moment, and applied by nobody yet
-                logged = commands.get((slot, value))
-                if logged is None:
-                    logged = (slot, commands_of(value, self.states.results.get(slot, [])))
-                    commands[slot, value] = logged
-                log.append(logged)
+                same_slot = logged.setdefault(slot, [])
+                found = next((one for value, one in same_slot if value == decided[slot]), None)
+                if found is None:
+                    found = (slot, commands_of(decided[slot], self.states.results.get(slot, [])))
+                    same_slot.append((decided[slot], found))
+                log.append(found)
         return logs
 
     def check_histories(self) -> None:
@@ -325,8 +341,10 @@ class World:
             yield
         except Broken as broken:
             raise self._law_broken(broken.law, broken.detail) from broken
-        except AssertionError as error:
-            raise self._law_broken("invariants", str(error)) from error
+        except LawBroken:
+            raise
+        except Exception as error:  # whatever it is, it would have ended the process
+            raise self._law_broken("invariants", f"{type(error).__name__}: {error}") from error
 
     def _law_broken(self, law: str, detail: str) -> LawBroken:
         return LawBroken(law, detail, seed=self.seed, at=self.scheduler.now, events=self.trace.last)

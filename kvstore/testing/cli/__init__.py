@@ -1,0 +1,1 @@
+"""``kv-sim``, the simulator as a command: stories and their pictures, checks over many seeds, every small graph."""

@@ -1,0 +1,34 @@
+"""A process's clock: monotonic, from an arbitrary beginning, right only in the long run if at all (L14)."""
+
+from kvstore.testing.sim.scheduler import Scheduler
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._since = 0.0
+        self._reading = 0.0
+        self.rate = 1.0
+        """How many of its seconds pass in a true one."""
+
+    def now(self) -> float:
+        return self._reading + (self._scheduler.now - self._since) * self.rate
+
+    def begin(self, reading: float) -> None:
+        """A new process: the clock reads ``reading``."""
+        self._since, self._reading = self._scheduler.now, reading
+
+    def set_rate(self, rate: float) -> None:
+        self.begin(self.now())
+        self.rate = rate
+
+    def jump(self, seconds: float) -> None:
+        """Ahead only."""
+        assert seconds >= 0, f"a monotonic clock does not go back by {seconds}"
+        self.begin(self.now() + seconds)
+
+    def true_seconds_until(self, reading: float) -> float:
+        """How long until it reads that, if its rate stays as it is."""
+        return max(0.0, reading - self.now()) / self.rate

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 from kvclient import KvError
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks import page
@@ -14,7 +13,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.figures import FIGURES, Bench, Line
 from benchmarks.results import RESULTS, Results, circumstances
 from benchmarks.sizes import FULL, QUICK
-from benchmarks.steps import Steps
+from benchmarks.steps import Steps, wide_console
 from kvstore.server.local_cluster import ClusterError
 
 __all__ = ["lines_of", "main", "section"]
@@ -34,7 +33,7 @@ def main(only: tuple[str, ...], quick: bool, scratch: Path | None, render: bool)
 
     With --only, the figures that are not measured are kept from the last run.
     """
-    console = Console()
+    console = wide_console()
     path = RESULTS / ("bench-quick.json" if quick else "bench.json")
     failed = False
     if render:

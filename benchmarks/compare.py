@@ -31,7 +31,7 @@ from benchmarks.measures.unary import h2load_is_installed, unary_puts
 from benchmarks.results import RESULTS, Results, circumstances
 from benchmarks.sizes import FULL, QUICK, Sizes
 from benchmarks.stats import median
-from benchmarks.steps import Steps
+from benchmarks.steps import Steps, wide_console
 from benchmarks.stores import Etcd, KvStore, PySyncObj, Store, ZooKeeper
 from kvstore.server.local_cluster import ClusterError
 
@@ -213,7 +213,7 @@ def main(only: tuple[str, ...], quick: bool, scratch: Path | None, render: bool)
     A whole run at full size writes the page, the charts and compare.json; anything less is a trial, and leaves the
     page alone.
     """
-    console = Console()
+    console = wide_console()
     for what in missing():
         console.print(f"not installed, and left out: {what}", style="yellow")
     whole = not (only or quick)

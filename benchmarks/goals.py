@@ -118,7 +118,7 @@ def _keys(value: Callable[[Mapping[str, Any]], float], unit: str) -> Callable[[F
 
 
 def _largest_memory(data: Mapping[str, Any]) -> float:
-    return max(one["resident"] for one in data["memory"].values()) / 1e6
+    return float(max(one["resident"] for one in data["memory"].values())) / 1e6
 
 
 def _overload_memory(figures: Figures) -> Seen | None:

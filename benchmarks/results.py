@@ -3,7 +3,7 @@
 Figures of different machines, versions or sizes are not mixed: where those differ, a file begins anew.
 """
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import json
 import os
@@ -44,7 +44,7 @@ class Results:
 
     def add(self, name: str, data: Mapping[str, Any]) -> None:
         """Written at once: what was measured for an hour is not lost with what fails after it."""
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.figures[name] = {"measured": now, "revision": _revision(), "data": dict(data)}
         text = json.dumps({"format": _FORMAT, "around": self.around, "figures": self.figures}, indent=1)
         self._path.parent.mkdir(parents=True, exist_ok=True)

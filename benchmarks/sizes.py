@@ -20,7 +20,7 @@ class Sizes:
     keys_many: int
     restarts: int
     overload_in_flight: tuple[int, ...]
-    """Calls in flight of all clients together, tried in this order until more of them bring no more."""
+    """Calls in flight of all clients together, all of which are tried to find how many saturate the store."""
     value_bytes: int = 256
     overload_factor: int = 10
     in_flight: tuple[int, ...] = (1, 64, 256)

@@ -1,12 +1,20 @@
 """What a person sees while it runs: a bar, and what is being measured now."""
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-__all__ = ["Steps"]
+__all__ = ["Steps", "wide_console"]
+
+_WIDTH_IN_FILES: Final = 180
+
+
+def wide_console() -> Console:
+    """As wide as the terminal; what goes elsewhere is not squeezed."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH_IN_FILES)
 
 
 class Steps:

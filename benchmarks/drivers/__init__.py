@@ -4,6 +4,7 @@
 goes to a file, whose end is part of the error when it dies.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -77,10 +78,8 @@ class Driver:
         """Again: nothing."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self._process.wait(_ENDS_S)
         except subprocess.TimeoutExpired:

@@ -62,6 +62,7 @@ class AsyncDriver:
                 raise ValueError(f"what is {other}?")
 
     async def _connected(self, count: int) -> list[Connection]:
+        count = min(count, getattr(self._module, "CLIENTS_MAX", count))
         while len(self._connections) < count:
             self._connections.append(await self._module.connect(self._endpoints, len(self._connections)))
         return self._connections[:count]

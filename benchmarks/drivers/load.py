@@ -111,7 +111,7 @@ async def async_load(connections: Sequence[Connection], load: Load) -> Outcome:
                     await put(int(chance() * keys), value)
                 else:
                     await get(int(chance() * keys))
-            except Exception as error:  # noqa: BLE001 - libraries raise what they like; all of it is counted
+            except Exception as error:  # libraries raise what they like: all of it is counted
                 tally.errors[type(error).__name__] += 1
                 await asyncio.sleep(_AFTER_ERROR_S)
                 now = time.perf_counter()
@@ -142,7 +142,7 @@ def thread_load(client: Blocking, load: Load) -> Outcome:
                     client.put(chance.randrange(load.keys), value)
                 else:
                     client.get(chance.randrange(load.keys))
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:
                 tally.errors[type(error).__name__] += 1
                 time.sleep(_AFTER_ERROR_S)
                 now = time.perf_counter()
@@ -175,7 +175,7 @@ async def fill(connections: Sequence[Connection], *, keys: int, value_bytes: int
 
 
 class Probe:
-    """Begins a put every ``every_s``, on the connections in turn, until ``stop``, which returns when they were answered.
+    """Begins a put every ``every_s``, on the connections in turn, until ``stop``, which tells when each was answered.
 
     Times are of the system's monotonic clock, which all processes share.
     """
@@ -209,7 +209,7 @@ class Probe:
     async def _probe(self, connection: Connection, number: int) -> None:
         try:
             await connection.put(number % 1_000, self._value)
-        except Exception:  # noqa: BLE001 - what is not answered leaves a gap: that is the measurement
+        except Exception:  # what is not answered leaves a gap: that is the measurement
             return
         self._answered.append(time.monotonic())
 

@@ -8,12 +8,15 @@ import asyncio
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.batteries import ReplDict
 
-__all__ = ["PySyncObjConnection", "connect", "node"]
+__all__ = ["CLIENTS_MAX", "PySyncObjConnection", "connect", "node"]
+
+CLIENTS_MAX: Final = 1
+"""A process is one node."""
 
 
 class PySyncObjConnection:
@@ -22,7 +25,7 @@ class PySyncObjConnection:
         self._data, self._node = node(endpoints)
 
     async def start(self) -> None:
-        while not (self._node.isReady() and self._node._getLeader()):  # noqa: SLF001 - it has no other name for it
+        while not (self._node.isReady() and self._node._getLeader()):  # noqa: ASYNC110, SLF001 - no event, no other name
             await asyncio.sleep(0.05)
 
     async def put(self, key: int, value: bytes) -> None:
@@ -59,7 +62,7 @@ def node(endpoints: Sequence[str]) -> tuple[Any, Any]:
 
 
 async def connect(endpoints: Sequence[str], number: int) -> PySyncObjConnection:
-    assert number == 0, "this process is one node"
+    assert number < CLIENTS_MAX, number
     connection = PySyncObjConnection(endpoints)
     await connection.start()
     return connection

@@ -1,7 +1,8 @@
 """More clients than can be served: what is still answered, and whether memory stays bounded.
 
-Clients of ``IN_FLIGHT`` calls each are added until that brings no more than a twentieth: so many saturate the store.
-Then ten times as many come. Goodput counts what is answered without an error, in the clients' default time.
+Clients of ``IN_FLIGHT`` calls each are added; the fewest that reach nineteen twentieths of the most that is ever
+reached saturate the store. Then ten times as many come. Goodput counts what is answered without an error, in the
+clients' default time.
 """
 
 import threading
@@ -21,7 +22,7 @@ from benchmarks.usage import memory
 __all__ = ["overload", "saturating"]
 
 IN_FLIGHT: Final = 32
-_GAIN: Final = 1.05
+_NEAR: Final = 0.95
 _SAMPLE_S: Final = 0.1
 
 
@@ -30,8 +31,6 @@ def overload(store: Store, driver: Driver, sizes: Sizes, *, steps: Steps) -> dic
     for calls in sizes.overload_in_flight:
         steps.step(f"{calls} calls in flight")
         ramp.append((calls, driver.load(_load(calls, sizes)).per_second))
-        if saturating(ramp) != calls:
-            break
     saturated = saturating(ramp)
     peak, over = [], []
     before = _resident(store)
@@ -57,13 +56,9 @@ def overload(store: Store, driver: Driver, sizes: Sizes, *, steps: Steps) -> dic
 
 
 def saturating(ramp: list[tuple[int, float]]) -> int:
-    """The fewest calls in flight after which more of them gained less than a twentieth."""
-    best_calls, best = ramp[0]
-    for calls, per_second in ramp[1:]:
-        if per_second < best * _GAIN:
-            break
-        best_calls, best = calls, per_second
-    return best_calls
+    """The fewest calls in flight that come near to the most that is reached."""
+    best = max(per_second for _, per_second in ramp)
+    return next(calls for calls, per_second in ramp if per_second >= best * _NEAR)
 
 
 def _load(calls: int, sizes: Sizes) -> Load:

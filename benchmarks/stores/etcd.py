@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kvstore.server.ports import HOST, PORTS_A_NODE, free_base_port
-
 from benchmarks.stores.etcd_api import answers, leader_of
 from benchmarks.stores.port import ForeignStore
+from kvstore.server.ports import HOST, PORTS_A_NODE, free_base_port
 
 __all__ = ["Etcd"]
 

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from kvstore.server.local_cluster import LocalCluster
-from kvstore.server.ports import free_base_port
-
 from benchmarks.errors import BenchmarkError
 from benchmarks.stores.etcd_api import leader_of
 from benchmarks.stores.port import Store
+from kvstore.server.local_cluster import LocalCluster
+from kvstore.server.ports import free_base_port
 
 __all__ = ["KvStore"]
 

@@ -5,11 +5,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kvstore.server.ports import HOST, PORTS_A_NODE, free_base_port
-
 from benchmarks.drivers import ROOT
 from benchmarks.errors import BenchmarkError
 from benchmarks.stores.port import ForeignStore
+from kvstore.server.ports import HOST, PORTS_A_NODE, free_base_port
 
 __all__ = ["PySyncObj"]
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kvstore.server.ports import HOST, PORTS_A_NODE, free_base_port
-
 from benchmarks.stores.port import ForeignStore, ask, wait_until
+from kvstore.server.ports import HOST, PORTS_A_NODE, free_base_port
 
 __all__ = ["ZooKeeper"]
 

@@ -17,6 +17,7 @@ from kvproto.session_pb2 import ClientBatch, Refusal, ServerBatch, WriteAnswer
 from tests.client.session.calls import EXPIRED, Driven, put, txn, unavailable
 
 REQUESTS_MAX = 5
+OVERLOAD = Refusal(code=8, text="etcdserver: too many requests")
 
 
 class Servers:
@@ -74,7 +75,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.calls = {}
         self.abandoned = set()
 
-    @rule(deadline=st.sampled_from([0.5, 3.0, 100.0]), plain=st.booleans())
+    @rule(deadline=st.sampled_from([1000.0, 1000.0, 3.0]), plain=st.booleans())
     def submit(self, deadline, plain):
         key = f"k{len(self.calls)}"
         call = (put if plain else txn)(key, deadline=deadline)
@@ -89,7 +90,7 @@ class ExactlyOnce(RuleBasedStateMachine):
             self.driven.engine.abandon(call)
             self.abandoned.add(next(key for key, known in self.calls.items() if known is call))
 
-    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 400.0]))
+    @rule(seconds=st.sampled_from([0.3] * 6 + [1.0, 400.0]))
     def wait(self, seconds):
         self.driven.wait(seconds)
 
@@ -105,6 +106,18 @@ class ExactlyOnce(RuleBasedStateMachine):
     def lose(self):
         self.driven.lose()
         self.stream = None
+
+    @precondition(lambda self: self.stream is not None)
+    @rule(arrives=st.booleans())
+    def break_under_way(self, arrives):
+        """A batch is sent, and the stream lost before its answer comes, or before it arrives; the next one is open."""
+        before = len(self.under_way)
+        self.send()
+        if arrives and len(self.under_way) > before:
+            _, batch = self.under_way.pop()
+            list(self.answers(batch, 0, OVERLOAD))
+        self.lose()
+        self.connect()
 
     @precondition(lambda self: self.stream is not None)
     @rule()
@@ -132,17 +145,17 @@ class ExactlyOnce(RuleBasedStateMachine):
         assert min(sequences) >= batch.unanswered_from
 
     @precondition(lambda self: self.under_way)
-    @rule(data=st.data(), refused=st.integers(0, 3))
-    def arrive(self, data, refused):
-        """A batch arrives whole; some of it may be refused for want of a leader."""
+    @rule(data=st.data(), refused=st.sampled_from([0, 0, 0, 1, 3]), overload=st.booleans())
+    def arrive(self, data, refused, overload):
+        """A batch arrives whole; the first of it may be refused, for want of a leader or of room."""
         position = data.draw(st.integers(0, len(self.under_way) - 1))
         stream, batch = self.under_way.pop(position)
-        stream.answers.extend(self.answers(batch, refused))
+        stream.answers.extend(self.answers(batch, refused, OVERLOAD if overload else unavailable()))
 
-    def answers(self, batch, refused):
+    def answers(self, batch, refused, refusal):
         for number, entry in enumerate(batch.entries):
             answer = WriteAnswer(sequence=entry.sequence)
-            outcome = unavailable() if number < refused else self.servers.apply(entry, batch.unanswered_from)
+            outcome = refusal if number < refused else self.servers.apply(entry, batch.unanswered_from)
             if isinstance(outcome, Refusal):
                 answer.refusal.CopyFrom(outcome)
             elif entry.HasField("put"):
@@ -213,7 +226,7 @@ class ExactlyOnce(RuleBasedStateMachine):
             self.send()
             while self.under_way:
                 stream, batch = self.under_way.pop()
-                stream.answers.extend(self.answers(batch, refused=0))
+                stream.answers.extend(self.answers(batch, 0, OVERLOAD))
             if self.stream.answers:
                 self.hand_over(len(self.stream.answers))
             self.driven.wait(0.001)
@@ -223,7 +236,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
 
 ExactlyOnce.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=250, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestExactlyOnce = ExactlyOnce.TestCase
 

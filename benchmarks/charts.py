@@ -62,11 +62,11 @@ def _bars(axis: Any, figures: Mapping[str, Any], loads: Sequence[str], *, title:
             places, heights, _WIDTH * 0.9, yerr=[down, up], label=label, color=_COLOURS[name], ecolor="#444"
         )
         axis.bar_label(bars, labels=[f"{height:,.0f}" for height in heights], fontsize=6, padding=2)
-    axis.set_title(title)
+    axis.set_title(f"{title} (logarithmic)")
     axis.set_xticks(range(len(loads)), [f"{load.partition('-')[2]} in flight" for load in loads])
     axis.set_yscale("log")
     axis.margins(y=0.15)
-    axis.legend(frameon=False, fontsize=7)
+    axis.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(names))
 
 
 def _steps(axis: Any, gaps: Mapping[str, Sequence[float]]) -> None:

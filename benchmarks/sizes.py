@@ -13,6 +13,8 @@ class Sizes:
     seconds: float
     warmup_s: float
     kills: int
+    watch_s: float
+    """How long the puts after a kill are watched; longer where none is answered."""
     settle_s: float
     """Between a node's return and the next kill."""
     idle_s: float
@@ -34,6 +36,7 @@ FULL = Sizes(
     seconds=4.0,
     warmup_s=1.0,
     kills=20,
+    watch_s=4.0,
     settle_s=1.5,
     idle_s=20.0,
     keys=1_000,
@@ -47,6 +50,7 @@ QUICK = Sizes(
     seconds=1.5,
     warmup_s=0.5,
     kills=3,
+    watch_s=4.0,
     settle_s=1.0,
     idle_s=4.0,
     keys=1_000,

@@ -19,7 +19,6 @@ __all__ = ["gap_of", "gaps", "one_gap"]
 
 EVERY_S: Final = 0.01
 _BEFORE_S: Final = 0.5
-_AFTER_S: Final = 4.0
 _AFTER_MAX_S: Final = 30.0
 
 
@@ -40,7 +39,7 @@ def one_gap(store: Store, driver: Driver, sizes: Sizes) -> float:
     time.sleep(_BEFORE_S)
     killed = time.monotonic()
     store.kill(leader)
-    time.sleep(_AFTER_S)
+    time.sleep(sizes.watch_s)
     answered = driver.end_probe()
     while answered[-1:] < [killed + _BEFORE_S] and time.monotonic() < killed + _AFTER_MAX_S:
         driver.begin_probe(every_s=EVERY_S, value_bytes=sizes.value_bytes)

@@ -72,7 +72,8 @@ class UnarySession:
             return
         lowest = self._writes.lowest_pending(self._session, otherwise=self._next_sequence)
         entries: list[Entry] = []
-        while self._waiting and self._next_sequence < lowest + self._window:
+        room = self._writes.room
+        while self._waiting and len(entries) < room and self._next_sequence < lowest + self._window:
             ticket = self._waiting.popleft()
             unary = self._unary.get(ticket)
             if unary is None:

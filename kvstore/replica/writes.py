@@ -125,7 +125,7 @@ class Writes:
 
     def submit(self, session: int, entries: Sequence[Entry]) -> None:
         """Takes requests of an attached session, in the order of their sequences. Raises Overloaded."""
-        if self._pending_count + len(entries) > self._pending_max:
+        if len(entries) > self.room:
             raise Overloaded
         pending = self._attached[session].pending
         before = len(pending)
@@ -164,6 +164,11 @@ class Writes:
     def sent_count(self) -> int:
         """Entries of this node's clients that were sent and are not answered, roughly."""
         return max(0, self._pending_count - self._waiting_count)
+
+    @property
+    def room(self) -> int:
+        """How many more entries ``submit`` takes now."""
+        return max(0, self._pending_max - self._pending_count)
 
     @property
     def pending_count(self) -> int:
@@ -276,7 +281,7 @@ class Writes:
             answers, attached.answers = attached.answers, []
             yield session, answers
         self._answered.clear()
-        if not self._pending_count:
+        if not self._pending_count and not self._openings:
             self._forwards.clear()
 
     def take_opened(self) -> list[tuple[int, int]]:

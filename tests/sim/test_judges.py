@@ -217,7 +217,7 @@ def test_states_that_differ_or_are_torn(told: Told) -> None:
         told.states.commits(N2, applied_end=0, state_hash=b"b")
     with pytest.raises(Broken, match="L9"):
         told.states.commits(N1, applied_end=1, state_hash=b"a")
-    start: dict[str, Any] = {"incarnation": 2, "state_hash": b"a", "power_lost": False, "beyond": []}
+    start: dict[str, Any] = {"state_hash": b"a", "power_lost": False, "beyond": []}
     told.states.process_started(N1, applied_end=0, **start)
     with pytest.raises(Broken, match="L9"):
         told.states.process_started(N1, applied_end=3, **start)

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 STREAM_METHOD: Final = "/kvstore.session.v1.Session/Stream"
 OPEN_TIMEOUT_S: Final = 2.0
+CANCEL_TIMEOUT_S: Final = 1.0
 
 _Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
@@ -153,7 +154,9 @@ class Pipeline:
             self._stream = self._open(self._route.endpoint)
 
     def _open(self, endpoint: str) -> "_Stream":
-        return _Stream(self, endpoint, self._channel(endpoint), self._engine.open_request(self._loop.time()))
+        request = self._engine.open_request(self._loop.time())
+        open_timeout_s = min(OPEN_TIMEOUT_S, self._shell.silence_s)
+        return _Stream(self, endpoint, self._channel(endpoint), request, open_timeout_s=open_timeout_s)
 
     def _serve(self, stream: "_Stream", first: ServerBatch) -> None:
         self._stream = stream
@@ -268,7 +271,16 @@ class Pipeline:
 class _Stream:
     """One stream: a task that opens it and reads, and one that writes. Reports to its pipeline until it is stopped."""
 
-    def __init__(self, owner: Pipeline, endpoint: str, channel: "grpc.aio.Channel", open_request: ClientBatch) -> None:
+    def __init__(
+        self,
+        owner: Pipeline,
+        endpoint: str,
+        channel: "grpc.aio.Channel",
+        open_request: ClientBatch,
+        *,
+        open_timeout_s: float,
+    ) -> None:
+        self._open_timeout_s = open_timeout_s
         self.endpoint = endpoint
         self.first: ServerBatch | None = None
         self.idle: asyncio.Future[None] | None = None  # the writer waits on it
@@ -306,9 +318,10 @@ class _Stream:
         try:
             failure = await self._read(open_request)
         except asyncio.CancelledError:
-            if self._stopped:
-                return
-            raise
+            if not self._stopped:
+                raise
+            await self._until_cancelled()
+            return
         except TimeoutError:
             failure = Failure(Code.UNAVAILABLE, "no session was opened in time", self.endpoint)
         except grpc.RpcError as error:
@@ -327,7 +340,7 @@ class _Stream:
 
     async def _read(self, open_request: bytes) -> Failure:
         """Until the stream ends; returns how, unless that is an exception."""
-        async with asyncio.timeout(OPEN_TIMEOUT_S):
+        async with asyncio.timeout(self._open_timeout_s):
             call: _Call = self._channel.stream_stream(STREAM_METHOD, None, None)(None, wait_for_ready=False)
             self._call = call
             with suppress(asyncio.InvalidStateError):  # the server has ended it already; reading says how
@@ -345,6 +358,13 @@ class _Stream:
                 break
             payload = await call.read()
         return Failure(Code.UNAVAILABLE, "the server ended the stream", self.endpoint)
+
+    async def _until_cancelled(self) -> None:
+        """gRPC's last events of this call have come: none must be left when the loop is closed."""
+        if self._call is not None:
+            with suppress(TimeoutError, grpc.RpcError, KeyError):
+                async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                    await self._call.code()
 
     async def _write(self, call: _Call) -> None:
         try:

@@ -123,6 +123,9 @@ class Recorder:
         self.faults: list[FaultSpan] = []
         self.order: list[Arrow | Mark | FaultSpan] = []
         self.now = 0.0
+        self.began_at = 0.0
+        """When the story begins, and ``at_first`` what nodes were then that they are not from birth."""
+        self.at_first: list[Mark] = []
         self.sent: dict[str, int] = {}
         """Messages by the name of their type."""
         self.lost: dict[str, int] = {}
@@ -200,6 +203,10 @@ class Recorder:
 
     def forget_the_past(self) -> None:
         """The story begins now: what was told until here is not part of it, what was counted is."""
+        newest = {mark.node: mark for mark in self.marks if mark.kind in (MarkKind.LEADS, MarkKind.STANDS)}
+        over = {mark.node: mark for mark in self.marks if mark.kind in (MarkKind.FOLLOWS, MarkKind.LEADERLESS)}
+        self.at_first = [m for n, m in newest.items() if n not in over or over[n].at < m.at]
+        self.began_at = self.now
         self.arrows.clear()
         self.marks.clear()
         self.faults.clear()
@@ -253,9 +260,7 @@ class Recorder:
             case AcceptRecord(slot, ballot):
                 self._accepted(at, node, slot, ballot)
             case LearnRecord(slot):
-                arrow = self._cause(
-                    node, lambda m: isinstance(m, Decided) and any(e.slot == slot for e in m.entries)
-                )
+                arrow = self._cause(node, lambda m: isinstance(m, Decided) and any(e.slot == slot for e in m.entries))
                 text = f"learns slot {slot}"
                 self._mark(at, node, MarkKind.LEARNED, text, slots=(slot, Slot(slot + 1)), arrow=arrow)
 
@@ -267,9 +272,7 @@ class Recorder:
         if len(voters) == self._quorum and slot not in self.chosen_at:
             self.chosen_at[slot] = ballot
             kind, text = MarkKind.CHOSEN, f"{text}; a quorum has it: chosen"
-        arrow = self._cause(
-            node, lambda m: isinstance(m, Accept) and (m.slot, m.ballot) == (slot, ballot)
-        )
+        arrow = self._cause(node, lambda m: isinstance(m, Accept) and (m.slot, m.ballot) == (slot, ballot))
         self._mark(at, node, kind, text, slots=(slot, Slot(slot + 1)), ballot=ballot, arrow=arrow)
 
     def _applied(self, at: float, node: NodeId, start: Slot, end: Slot) -> None:

@@ -80,7 +80,11 @@ def response_of(result: Result) -> Response | None:
 
 
 def commands_of(
-    value: Value, results: list[Result], *, is_repeated: Callable[[int, Entry], bool], is_internal: Callable[[int], bool]
+    value: Value,
+    results: list[Result],
+    *,
+    is_repeated: Callable[[int, Entry], bool],
+    is_internal: Callable[[int], bool],
 ) -> tuple[Command, ...]:
     """What a decided value asks of the store, entry by entry; ``results`` tell which were refused.
 

@@ -12,41 +12,22 @@ import contextlib
 import enum
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, assert_never
 
-from kvproto.command_pb2 import Entry
-
-from kvstore.mvcc.errors import Refused
-from kvstore.mvcc.limits import Limits
-from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.core import Paxos
-from kvstore.paxos.durable import DurableState, GoverningConfiguration, Write
+from kvstore.paxos.durable import Write
 from kvstore.paxos.effects import Effects, Status
 from kvstore.paxos.errors import NotLeader, WindowFull
 from kvstore.paxos.types import Configuration, NodeId, Slot
-from kvstore.replica.replica import Replica, ReplicaConfig
-from kvstore.replica.steps import (
-    Answer,
-    AnswerAll,
-    Answered,
-    Commit,
-    LeadershipStep,
-    Outgoing,
-    ReadAllowed,
-    ReadLog,
-    Send,
-    Step,
-    Undone,
-    WriteFailed,
-)
-from kvstore.replica.writes import Overloaded
-from kvstore.storage.codec import decode_value, encode_value
-from kvstore.storage.memory_log import MemoryAcceptorLog
-from kvstore.testing.checking.history import Failed, Unknown
-from kvstore.testing.sim.calls import Call, Reply
+from kvstore.replica.replica import Replica
+from kvstore.replica.steps import AnswerAll, Commit, LeadershipStep, Outgoing, ReadLog, Send, Step
+from kvstore.testing.checking.history import Failed
+from kvstore.testing.sim.boot import Booted, Ears, ProcessSettings, boot
+from kvstore.testing.sim.calls import Call
+from kvstore.testing.sim.clock import Clock
 from kvstore.testing.sim.consensus_judge import ConsensusJudge
+from kvstore.testing.sim.desk import Desk
 from kvstore.testing.sim.disk import SimulatedDisk
 from kvstore.testing.sim.events import (
     Decided,
@@ -65,9 +46,9 @@ from kvstore.testing.sim.scheduler import Scheduler
 from kvstore.testing.sim.state_file import StateFile
 from kvstore.testing.sim.state_judge import StateJudge
 from kvstore.testing.sim.trace import Trace
-from kvstore.testing.sim.watched import WatchedPaxos, WatchedStore
+from kvstore.testing.sim.watched import WatchedStore
 
-__all__ = ["KILL_POINTS", "Condition", "Process", "ProcessSettings"]
+__all__ = ["KILL_POINTS", "Condition", "Process"]
 
 KILL_POINTS: Final = (
     "commit.before",
@@ -89,16 +70,6 @@ class Condition(enum.Enum):
     RUNNING = "running"
     PAUSED = "paused"
     DOWN = "down"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSettings:
-    """What all processes of a run share; the node's ids are filled in."""
-
-    paxos: PaxosConfig
-    replica: ReplicaConfig
-    limits: Limits
-    inline_commits: bool
 
 
 class _Killed(BaseException):
@@ -124,24 +95,25 @@ class Process:
         self.node_id = node_id
         self.condition = Condition.DOWN
         self.disk = disk
+        self.clock = Clock(scheduler)
         self._settings = settings
         self._first = first
         self._scheduler = scheduler
         self._network = network
         self._state_file = state_file
         self._consensus = consensus
-        self._state_judge = state_judge
+        self._states = state_judge
         self._trace = trace
         self._rng = rng
         self._power_lost = False
         self._life = 0
-        self._clock_rate = 1.0
-        self._clock_base = (0.0, 0.0)
         self._kill_at: tuple[str, int, Callable[[], None]] | None = None
         self._forget_process()
 
     def _forget_process(self) -> None:
         self._life += 1
+        self._booted: Booted | None = None
+        self._desk: Desk | None = None
         self._inbox: deque[InFlight | Callable[[float], None]] = deque()
         self._steps: Iterator[Step] | None = None
         self._continuation: Callable[[], None] | None = None
@@ -150,10 +122,7 @@ class Process:
         self._alarm = 0
         self._causes: tuple[int, ...] = ()
         self._applied_from = Slot(0)
-        self._writes: dict[int, Call] = {}
-        self._reads: dict[int, Call] = {}
-        self._tickets: dict[Call, int] = {}
-        self._waiting_calls: dict[Call, None] = {}
+        self._kill_at = None
 
     # The life of a process
 
@@ -161,80 +130,70 @@ class Process:
         """A new process finds what its disk holds."""
         assert self.condition is Condition.DOWN, f"node {self.node_id} is {self.condition.value}"
         self._forget_process()
-        self._clock_base = (self._scheduler.now, self._rng.uniform(0.0, 1000.0))
-        log = self.disk.open()
-        store = WatchedStore(
-            self._state_file,
-            self._settings.limits,
-            within_turn=lambda: self._pass_point("apply.middle"),
-            on_apply=lambda slot, batch, results: self._state_judge.applies(self.node_id, Slot(slot), batch, results),
-            on_commit=self._on_state_commit,
-        )
-        self._applied_from = Slot(store.applied_end)
-        incarnation = log.identity.incarnation
-        self._state_judge.process_started(
+        self.clock.begin(self._rng.uniform(0.0, 1000.0))
+        applied_end, state_hash = self._state_file.look(self._settings.limits)
+        self._states.process_started(
             self.node_id,
-            incarnation=incarnation,
-            applied_end=store.applied_end,
-            state_hash=store.state_hash,
+            applied_end=applied_end,
+            state_hash=state_hash,
             power_lost=self._power_lost,
             beyond=self._state_file.beyond_progress(),
         )
         self._power_lost = False
-        recovered = log.recover(from_slot=Slot(store.applied_end))
-        durable = DurableState(
-            configurations=_governing(store, self._first),
-            promised=recovered.promised,
-            accepted=recovered.accepted,
-            first_slot=recovered.first_slot,
-            decided_end=Slot(store.applied_end),
-        )
-        self._consensus.process_started(self.node_id, promised=recovered.promised, decided_end=Slot(store.applied_end))
-        self._trace.emit(
-            ProcessStarted(self._scheduler.now, self.node_id, incarnation, recovered.promised, Slot(store.applied_end))
-        )
-        self.condition = Condition.RUNNING
-        self._log: MemoryAcceptorLog = log
-        self._store = store
-        self._paxos: Paxos = WatchedPaxos(
-            replace(self._settings.paxos, node_id=self.node_id),
-            durable,
+        self._applied_from = Slot(applied_end)
+        self._booted = booted = boot(
+            self.node_id,
+            settings=self._settings,
+            first=self._first,
+            disk=self.disk,
+            state_file=self._state_file,
+            ears=self._ears(),
             rng=Random(self._rng.getrandbits(64)),  # noqa: S311  a seed, no secret
-            now=self.clock(),
-            on_confirm=lambda read_id: self._consensus.asks_to_confirm(self.node_id, read_id),
-            on_effects=self._on_effects,
+            now=self.clock.now(),
         )
-        self._replica = Replica(
-            replace(self._settings.replica, node_id=self.node_id, incarnation=incarnation),
-            self._paxos,
-            store,
-            encode_configurations=_encoded,
+        self._desk = Desk(self.node_id, booted.replica, booted.store, self._states)
+        recovered = booted.recovered
+        self._consensus.process_started(self.node_id, promised=recovered.promised, decided_end=recovered.decided_end)
+        self.condition = Condition.RUNNING
+        self._trace.emit(
+            ProcessStarted(
+                self._scheduler.now,
+                self.node_id,
+                booted.log.identity.incarnation,
+                recovered.promised,
+                recovered.decided_end,
+            )
         )
         self._network.reconnect()
         self._wake()
+
+    def _ears(self) -> Ears:
+        return Ears(
+            within_turn=lambda: self._pass_point("apply.middle"),
+            on_apply=lambda slot, batch, results: self._states.applies(self.node_id, Slot(slot), batch, results),
+            on_commit=self._on_state_commit,
+            on_confirm=lambda read_id: self._consensus.asks_to_confirm(self.node_id, read_id),
+            on_effects=self._on_effects,
+        )
 
     def kill(self, why: str, *, power_lost: bool = False) -> None:
         """The process is gone at once. With the power goes what the state's file had not synced."""
         if self.condition is Condition.DOWN:
             return
-        calls = list(self._waiting_calls)
+        desk = self._desk
         self.condition = Condition.DOWN
         self._forget_process()
-        self._kill_at = None
-        self.disk.next_write_fails = False
-        self.disk.next_write_stalls_s = 0.0
         self.disk.lose_process()
         if power_lost:
             self._state_file.lose_power()
         else:
             self._state_file.lose_process()
         self._power_lost = power_lost
-        applied_end = Slot(self._state_file.applied_end(self._settings.limits))
-        self._trace.emit(ProcessCrashed(self._scheduler.now, self.node_id, why, applied_end))
+        applied_end, _ = self._state_file.look(self._settings.limits)
+        self._trace.emit(ProcessCrashed(self._scheduler.now, self.node_id, why, Slot(applied_end)))
         self._network.process_ended(self.node_id, hint_after_s=None if power_lost else self._rng.uniform(0.0, 0.01))
-        if not power_lost:  # else nobody tells the clients
-            for call in calls:
-                call.answer(Unknown("the node's process ended"))
+        if desk is not None and not power_lost:  # else nobody is left to tell the clients
+            desk.process_ended()
 
     def kill_at(self, point: str, passages: int, *, then: Callable[[], None]) -> None:
         """The process dies at the ``passages``-th passage (from 1) of a point; ``then`` is called after that."""
@@ -264,22 +223,12 @@ class Process:
             self._turn_is_due = False
             self._wake()
 
-    # Its clock
-
-    def clock(self) -> float:
-        """What the process takes for the time: monotonic, from an arbitrary beginning."""
-        since, reading = self._clock_base
-        return reading + (self._scheduler.now - since) * self._clock_rate
-
     def set_clock_rate(self, rate: float) -> None:
-        self._clock_base = (self._scheduler.now, self.clock())
-        self._clock_rate = rate
+        self.clock.set_rate(rate)
         self._wake()
 
     def jump_clock(self, seconds: float) -> None:
-        """Ahead only: the clock is monotonic."""
-        assert seconds >= 0
-        self._clock_base = (self._scheduler.now, self.clock() + seconds)
+        self.clock.jump(seconds)
         self._wake()
 
     # What a run looks at
@@ -290,18 +239,20 @@ class Process:
 
     @property
     def replica(self) -> Replica:
-        assert self.is_up, f"node {self.node_id} is down"
-        return self._replica
+        return self._alive.replica
 
     @property
     def paxos(self) -> Paxos:
-        assert self.is_up, f"node {self.node_id} is down"
-        return self._paxos
+        return self._alive.paxos
 
     @property
     def store(self) -> WatchedStore:
-        assert self.is_up, f"node {self.node_id} is down"
-        return self._store
+        return self._alive.store
+
+    @property
+    def _alive(self) -> Booted:
+        assert self._booted is not None, f"node {self.node_id} is down"
+        return self._booted
 
     def status(self) -> Status:
         return self.paxos.status()
@@ -318,12 +269,12 @@ class Process:
     def link_up(self, peer: NodeId) -> None:
         if self.is_up:
             self._trace.emit(LinkUp(self._scheduler.now, self.node_id, peer))
-            self._post(lambda _now: self._replica.link_up(peer))
+            self._post(lambda _now: self.replica.link_up(peer))
 
     def link_lost(self, peer: NodeId) -> None:
         if self.is_up:
             self._trace.emit(LinkLost(self._scheduler.now, self.node_id, peer))
-            self._post(lambda now: self._replica.link_lost(peer, now))
+            self._post(lambda now: self.replica.link_lost(peer, now))
 
     def hand_over(self) -> None:
         """Asks the replica to hand its leadership over, if it leads."""
@@ -334,54 +285,29 @@ class Process:
 
         def propose(_replica: Replica, now: float) -> None:
             with contextlib.suppress(NotLeader, WindowFull):
-                self._paxos.propose_configuration(configuration, now)
+                self.paxos.propose_configuration(configuration, now)
 
         self.inject(propose)
 
     def inject(self, act: Callable[[Replica, float], object]) -> None:
         """``act`` is an input like any other: it takes place with the next turn."""
         if self.is_up:
-            self._post(lambda now: _ignore(act(self._replica, now)))
+            self._post(lambda now: _ignore(act(self.replica, now)))
 
     def call(self, call: Call) -> None:
         """A client's request arrives."""
-        if not self.is_up:
+        desk = self._desk
+        if desk is None:
             call.answer(Failed("connection refused"))
             return
-        self._waiting_calls[call] = None
-        self._post(lambda _now: self._take_call(call))
+        desk.arrives(call)
+        self._post(lambda _now: desk.take(call))
 
     def cancel(self, call: Call) -> None:
         """The client has stopped waiting, and says so."""
-        if self.is_up and call in self._waiting_calls:
-            self._post(lambda _now: self._give_up(call))
-
-    def _take_call(self, call: Call) -> None:
-        if call not in self._waiting_calls:
-            return
-        try:
-            if isinstance(call.request, Entry):
-                ticket = self._replica.write(call.request)
-                self._writes[ticket] = call
-                self._tickets[call] = ticket
-            elif call.request.serializable:
-                self._answer_range(call)
-            else:
-                ticket = self._replica.read()
-                self._state_judge.read_arrives(self.node_id, ticket)
-                self._reads[ticket] = call
-        except Overloaded:
-            self._answer(call, Failed("overloaded"))
-
-    def _give_up(self, call: Call) -> None:
-        if call not in self._waiting_calls:
-            return
-        ticket = self._tickets.get(call)
-        if ticket is not None and self._replica.forget_write(ticket):
-            self._state_judge.gives_up(self.node_id, ticket)
-            self._answer(call, Failed(Undone.NOT_PROPOSED.value))
-        else:
-            self._answer(call, Unknown("given up"))
+        desk = self._desk
+        if desk is not None:
+            self._post(lambda _now: desk.give_up(call))
 
     def _post(self, one: InFlight | Callable[[float], None]) -> None:
         self._inbox.append(one)
@@ -397,12 +323,12 @@ class Process:
         self._scheduler.after(_WAKE_S, lambda: self._turn(life))
 
     def _set_alarm(self) -> None:
-        deadline = self._replica.next_deadline()
+        deadline = self.replica.next_deadline()
         if deadline is None:
             return
         self._alarm += 1
         life, alarm = self._life, self._alarm
-        wait_s = max(0.0, deadline - self.clock()) / self._clock_rate
+        wait_s = self.clock.true_seconds_until(deadline)
         self._scheduler.after(wait_s + _DEADLINE_SLACK_S, lambda: self._ring(life, alarm))
 
     def _ring(self, life: int, alarm: int) -> None:
@@ -416,7 +342,7 @@ class Process:
             return
         self._turn_is_due = False
         self._alarm += 1
-        now = self.clock()
+        now = self.clock.now()
         if not self._inbox:
             self._trace.emit(TimerFired(self._scheduler.now, self.node_id))
         causes: list[int] = []
@@ -426,12 +352,12 @@ class Process:
             if isinstance(one, InFlight):
                 causes.append(one.number)
                 self._consensus.takes(self.node_id, one.sender, one.message)
-                self._replica.receive(one.sender, one.message, now)
+                self.replica.receive(one.sender, one.message, now)
             else:
                 one(now)
         self._causes = tuple(causes)
-        self._replica.tick(now)
-        self._steps = self._replica.turn(now)
+        self.replica.tick(now)
+        self._steps = self.replica.turn(now)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -446,8 +372,8 @@ class Process:
         except _Killed:
             return
         self._steps = None
-        self._paxos.check_invariants()
-        if self._inbox or self._replica.wants_turn(self.clock()):
+        self.paxos.check_invariants()
+        if self._inbox or self.replica.wants_turn(self.clock.now()):
             self._wake()
         else:
             self._set_alarm()
@@ -459,12 +385,13 @@ class Process:
             case Commit(write):
                 self._commit(write)
             case ReadLog(read):
-                entries = self._log.read_decided(read.start, read.end, bytes_max=_LOG_PAGE_BYTES_MAX)
-                self._send([self._replica.log_page(read, entries)])
+                entries = self._alive.log.read_decided(read.start, read.end, bytes_max=_LOG_PAGE_BYTES_MAX)
+                self._send([self.replica.log_page(read, entries)])
             case AnswerAll(answers):
                 self._pass_point("apply.after")
+                assert self._desk is not None, "the dead answer nobody"
                 for answer in answers:
-                    self._perform_answer(answer)
+                    self._desk.perform(answer)
             case LeadershipStep(change):
                 self._trace.emit(
                     LeadershipChanged(self._scheduler.now, self.node_id, change.role, change.leader, change.ballot)
@@ -488,7 +415,7 @@ class Process:
 
     def _persisted(self, write: Write) -> None:
         if not self._blocked:
-            self._post(lambda now: self._replica.persisted(write.write_id, now))
+            self._post(lambda now: self.replica.persisted(write.write_id, now))
             return
         if self.condition is Condition.PAUSED:
             self._continuation = lambda: self._persisted(write)
@@ -498,7 +425,7 @@ class Process:
             self._pass_point("commit.after")
         except _Killed:
             return
-        self._inbox.append(lambda now: self._replica.persisted(write.write_id, now))
+        self._inbox.append(lambda now: self.replica.persisted(write.write_id, now))
         self._go_on()
 
     def _pass_point(self, point: str) -> None:
@@ -522,66 +449,11 @@ class Process:
             self._consensus.read_is_ready(self.node_id, ready)
 
     def _on_state_commit(self, applied_end: int, state_hash: bytes) -> None:
-        self._state_judge.commits(self.node_id, applied_end=applied_end, state_hash=state_hash)
+        self._states.commits(self.node_id, applied_end=applied_end, state_hash=state_hash)
         start, self._applied_from = self._applied_from, Slot(applied_end)
         if start < applied_end:
             self._trace.emit(SlotsApplied(self._scheduler.now, self.node_id, start, Slot(applied_end), state_hash))
 
-    def _perform_answer(self, answer: Answer) -> None:
-        match answer:
-            case Answered(ticket, result):
-                self._answer_ticket(ticket, result)
-            case WriteFailed(ticket, why):
-                unknown = why is Undone.UNKNOWN
-                self._answer_ticket(ticket, Unknown(why.value) if unknown else Failed(why.value))
-            case ReadAllowed(ticket):
-                self._state_judge.read_is_allowed(self.node_id, ticket, applied_end=self._store.applied_end)
-                call = self._reads.pop(ticket)
-                if call in self._waiting_calls:
-                    self._answer_range(call)
-            case _:
-                assert_never(answer)
-
-    def _answer_ticket(self, ticket: int, reply: Reply) -> None:
-        call = self._writes.get(ticket)
-        if call is not None and call in self._waiting_calls:
-            self._answer(call, reply)
-
-    def _answer_range(self, call: Call) -> None:
-        assert not isinstance(call.request, Entry)
-        try:
-            self._answer(call, self._store.range(call.request))
-        except Refused as refused:
-            self._answer(call, Failed(refused.text))
-
-    def _answer(self, call: Call, reply: Reply) -> None:
-        del self._waiting_calls[call]
-        ticket = self._tickets.pop(call, None)
-        if ticket is not None:
-            self._writes.pop(ticket, None)
-        call.answer(reply)
-
 
 def _ignore(_result: object) -> None:
     """An input has no result."""
-
-
-def _governing(store: WatchedStore, first: Configuration) -> tuple[GoverningConfiguration, ...]:
-    """What the state knows of membership; in a new one, the initial members govern from the first slot on."""
-    stored = store.configurations()
-    if not stored:
-        governing = GoverningConfiguration(Slot(0), first)
-        store.begin()
-        store.set_configurations(_encoded([governing]))
-        store.commit()
-        return (governing,)
-    known = []
-    for from_slot, encoded in stored:
-        configuration = decode_value(encoded)
-        assert isinstance(configuration, Configuration), f"slot {from_slot} is governed by {configuration}"
-        known.append(GoverningConfiguration(Slot(from_slot), configuration))
-    return tuple(known)
-
-
-def _encoded(governing: Sequence[GoverningConfiguration]) -> list[tuple[int, bytes]]:
-    return [(one.from_slot, encode_value(one.configuration)) for one in governing]

@@ -62,9 +62,10 @@ class StateFile:
             if (newest := self._connection.execute(query).fetchone()[0]) is not None and newest >= end
         ]
 
-    def applied_end(self, limits: Limits) -> int:
-        """What a process would find."""
-        return Store(self._connection, limits).applied_end
+    def look(self, limits: Limits) -> tuple[int, bytes]:
+        """``applied_end`` and the state hash that a process would find."""
+        store = Store(self._connection, limits)
+        return store.applied_end, store.state_hash
 
     def _reopen(self, content: bytes | None) -> None:
         self._connection.close()

@@ -23,7 +23,6 @@ EncodedAnswer = tuple[str, int, bytes]
 
 @dataclass(slots=True)
 class _Node:
-    incarnation: int = 0
     applied_end: int = 0
     committed: dict[int, bytes] = field(default_factory=dict)
     """Every state that was ever committed here: the hash by ``applied_end``."""
@@ -54,7 +53,6 @@ class StateJudge:
         self,
         node_id: NodeId,
         *,
-        incarnation: int,
         applied_end: int,
         state_hash: bytes,
         power_lost: bool,
@@ -73,7 +71,6 @@ class StateJudge:
             )
         if beyond:
             self._ledger.broken("L9", f"node {node_id} found a state at {applied_end} with rows beyond: {beyond}")
-        node.incarnation = incarnation
         node.applied_end = node.committed_end = applied_end
         node.reads.clear()
 

@@ -16,17 +16,18 @@ from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.effects import Role
 from kvstore.paxos.types import Configuration, NodeId, Slot, Value
 from kvstore.replica.replica import ReplicaConfig
-from kvstore.testing.checking.decided_log import LoggedSlot
+from kvstore.testing.checking.decided_log import Command, LoggedSlot
 from kvstore.testing.checking.history import History, Recorder
 from kvstore.testing.checking.linear_checker import check
 from kvstore.testing.checking.model import Model, Range, Response
 from kvstore.testing.sim.actions import commands_of
+from kvstore.testing.sim.boot import ProcessSettings
 from kvstore.testing.sim.clients import Client, ClientLink, SerializableRead
 from kvstore.testing.sim.consensus_judge import ConsensusJudge
 from kvstore.testing.sim.disk import SimulatedDisk
 from kvstore.testing.sim.laws import Broken, LawBroken, Ledger
 from kvstore.testing.sim.network import Network, Weather
-from kvstore.testing.sim.process import Condition, Process, ProcessSettings
+from kvstore.testing.sim.process import Condition, Process
 from kvstore.testing.sim.scheduler import Scheduler
 from kvstore.testing.sim.state_file import StateFile
 from kvstore.testing.sim.state_judge import StateJudge

@@ -85,9 +85,7 @@ class Driven:
 
     def answer_puts(self, **revisions: int) -> None:
         """``_1=5``: the put with sequence 1 made revision 5."""
-        self.receive(
-            ServerBatch(put_sequences=[int(name[1:]) for name in revisions], put_revisions=revisions.values())
-        )
+        self.receive(ServerBatch(put_sequences=[int(name[1:]) for name in revisions], put_revisions=revisions.values()))
 
     def refuse(self, sequence: int, refusal: Refusal) -> None:
         batch = ServerBatch()

@@ -113,7 +113,7 @@ class Store:
         answer.range.header.revision = self.revision
         first, end = read.range.key, read.range.range_end
         for key in sorted(self.values):
-            if key == first or (end and first <= key < end):
+            if key == first or (end and first <= key and (key < end or end == b"\0")):
                 answer.range.kvs.add(key=key, value=self.values[key])
                 answer.range.count += 1
 

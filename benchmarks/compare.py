@@ -281,7 +281,7 @@ def section(results: Results) -> str:
     sizes = results.around["sizes"]
     parts = [
         page.around_text(results.around, results.when())
-        + f" Many keys are {sizes['keys_many']:,}; the leader was killed {sizes['kills']} times each. "
+        + f"\nMany keys are {sizes['keys_many']:,}; the leader was killed {sizes['kills']} times each. "
         "In parentheses: the least and the greatest ratio of a single round.",
         page.markdown_table(("what", "against", "kvstore", "other", "ratio", "must", "aim"), rows),
         "All loads from Python, calls a second, and the p50 in ms:",

@@ -1,6 +1,7 @@
 """The generated sections of docs/performance.md: what stands between two markers is replaced, the rest is kept."""
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from benchmarks.errors import BenchmarkError
 __all__ = ["PAGE", "around_text", "markdown_table", "replace_section", "write_section"]
 
 PAGE: Final = ROOT / "docs" / "performance.md"
+_WIDTH: Final = 120
 
 
 def replace_section(text: str, name: str, section: str) -> str:
@@ -35,8 +37,10 @@ def around_text(around: dict[str, Any], when: str) -> str:
     """One sentence on what was measured where."""
     machine, sizes = around["machine"], around["sizes"]
     versions = ", ".join(f"{name} {version}" for name, version in around["versions"].items())
-    return (
+    return textwrap.fill(
         f"Measured {when} on {machine['cores']} cores ({machine['processor']}), Linux {machine['kernel']}; {versions}. "
         f"{sizes['value_bytes']}-byte values, {sizes['keys']:,} keys where no other number is given, durable nodes on "
-        f"loopback; medians of {sizes['rounds']} rounds of {sizes['seconds']:g} s."
+        f"loopback; medians of {sizes['rounds']} rounds of {sizes['seconds']:g} s.",
+        width=_WIDTH,
+        break_on_hyphens=False,
     )

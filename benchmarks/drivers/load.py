@@ -21,6 +21,8 @@ __all__ = ["Blocking", "Connection", "Load", "Outcome", "Probe", "async_load", "
 _AFTER_ERROR_S: Final = 0.01
 _PROBES_MAX: Final = 500
 _FILL_AT_ONCE: Final = 100
+_FILL_TRIES: Final = 10
+_FILL_PAUSE_S: Final = 0.2
 
 
 class Connection(Protocol):
@@ -66,6 +68,8 @@ class Outcome:
     worst_ms: float
     done: int
     errors: dict[str, int]
+    error_examples: dict[str, str]
+    """What the first error of each kind said."""
     client_cpu_us: float
     """Processor time of the load generator for each call."""
 
@@ -78,10 +82,16 @@ class _Tally:
         self.count_from = self.begin + load.warmup_s
         self.end = self.count_from + load.seconds
         self.errors: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
         self.latencies: list[float] = []
         self.done = 0
         self._seconds = load.seconds
         self._cpu = time.process_time()
+
+    def failed(self, error: Exception) -> None:
+        kind = type(error).__name__
+        self.errors[kind] += 1
+        self.examples.setdefault(kind, str(error))
 
     def outcome(self, done: int) -> Outcome:
         ordered = sorted(self.latencies)
@@ -92,6 +102,7 @@ class _Tally:
             worst_ms=percentile(ordered, 100) * 1000,
             done=done,
             errors=dict(self.errors),
+            error_examples=self.examples,
             client_cpu_us=(time.process_time() - self._cpu) / max(1, done) * 1e6,
         )
 
@@ -112,7 +123,7 @@ async def async_load(connections: Sequence[Connection], load: Load) -> Outcome:
                 else:
                     await get(int(chance() * keys))
             except Exception as error:  # libraries raise what they like: all of it is counted
-                tally.errors[type(error).__name__] += 1
+                tally.failed(error)
                 await asyncio.sleep(_AFTER_ERROR_S)
                 now = time.perf_counter()
                 continue
@@ -143,7 +154,7 @@ def thread_load(client: Blocking, load: Load) -> Outcome:
                 else:
                     client.get(chance.randrange(load.keys))
             except Exception as error:
-                tally.errors[type(error).__name__] += 1
+                tally.failed(error)
                 time.sleep(_AFTER_ERROR_S)
                 now = time.perf_counter()
                 continue
@@ -168,7 +179,15 @@ async def fill(connections: Sequence[Connection], *, keys: int, value_bytes: int
 
     async def filler(connection: Connection) -> None:
         for first in starts:
-            await connection.put_many(first, min(_FILL_AT_ONCE, keys - first), value)
+            for tries_left in reversed(range(_FILL_TRIES)):
+                try:
+                    await connection.put_many(first, min(_FILL_AT_ONCE, keys - first), value)
+                except Exception:  # libraries raise what they like; a put may be done twice
+                    if not tries_left:
+                        raise
+                    await asyncio.sleep(_FILL_PAUSE_S)
+                else:
+                    break
 
     await asyncio.gather(*(filler(connections[n % len(connections)]) for n in range(in_flight)))
     return keys / (time.perf_counter() - began)

@@ -1,4 +1,7 @@
-"""What servers of the etcd API say of themselves. Ours and etcd itself are asked the same way, by our own client."""
+"""What servers of the etcd API say of themselves. Ours and etcd itself are asked the same way, by our own client.
+
+By single calls: for one question a session would be opened in vain.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,7 +20,7 @@ def leader_of(endpoints: Sequence[str]) -> int:
     found: list[int] = []
 
     def look() -> bool:
-        with Client(endpoints) as client:
+        with Client(endpoints, pipelined=False) as client:
             statuses = client.status(timeout=_ASKS_S)
         leaders = [(s.ballot_round, n) for n, s in enumerate(statuses) if s.error is None and s.leader == s.member_id]
         found[:] = [n for _, n in sorted(leaders)]
@@ -29,7 +32,7 @@ def leader_of(endpoints: Sequence[str]) -> int:
 
 def revision_of(endpoint: str) -> int:
     """How many writes there have been."""
-    with Client(endpoint) as client:
+    with Client(endpoint, pipelined=False) as client:
         status = client.status()[0]
     if status.error is not None:
         raise status.error
@@ -38,7 +41,7 @@ def revision_of(endpoint: str) -> int:
 
 def answers(endpoint: str, *, timeout_s: float = _ASKS_S) -> bool:
     """Whether the node answers a linearizable read now."""
-    with Client(endpoint, timeout=timeout_s) as client:
+    with Client(endpoint, timeout=timeout_s, pipelined=False) as client:
         try:
             client.get_prefix("key-", limit=1)
         except KvError:

@@ -34,7 +34,7 @@ class ZooKeeper(ForeignStore):
     @staticmethod
     def java_version() -> str:
         told = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True, timeout=60).stderr
-        return told.splitlines()[0]
+        return told.splitlines()[0].split('"')[1]
 
     def endpoint(self, node_id: int) -> str:
         return f"{HOST}:{self._port(node_id)}"

@@ -75,10 +75,14 @@ class AsyncClient:
             return await self._run(calls.get(key, revision=revision, serializable=serializable), timeout)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._shell.timeout(timeout)
+        handle: asyncio.Future[KeyValue | None] = loop.create_future()
+        pending = Pending.get(to_bytes(key), deadline=deadline, handle=handle)
+        pipeline.submit(pending)
         try:
-            pending = Pending.get(to_bytes(key), deadline=deadline, handle=loop.create_future())
-            result: KeyValue | None = await self._core.through(pipeline, pending)
-            return result
+            return await handle
+        except asyncio.CancelledError:
+            pipeline.abandon(pending)
+            raise
         except StreamUnsupported:
             pass
         call = calls.get(key, revision=0, serializable=False)
@@ -144,10 +148,14 @@ class AsyncClient:
             return await self._core.run_alone(calls.put(key, value), timeout_s)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
+        handle: asyncio.Future[PutResult] = loop.create_future()
+        pending = Pending.put(key, value, deadline=deadline, handle=handle)
+        pipeline.submit(pending)
         try:
-            pending = Pending.put(key, value, deadline=deadline, handle=loop.create_future())
-            result: PutResult = await self._core.through(pipeline, pending)
-            return result
+            return await handle
+        except asyncio.CancelledError:
+            pipeline.abandon(pending)
+            raise
         except StreamUnsupported:
             pass
         return await self._core.run_alone(calls.put(key, value), remaining(deadline, loop.time()))

@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, TypeVar
 
-__all__ = ["Background", "Waiter", "check_not_forked"]
+__all__ = ["Background", "Waiter", "check_not_forked", "is_forked"]
 
 T = TypeVar("T")
 
@@ -152,8 +152,13 @@ class Waiter:
             del error  # or its traceback would keep this frame, and the client, alive
 
 
+def is_forked() -> bool:
+    """Whether this is the forked child of a process that has had a client."""
+    return _is_child
+
+
 def check_not_forked() -> None:
-    """Raises RuntimeError in the forked child of a process that has had a client."""
+    """Raises RuntimeError if it is."""
     if _is_child:
         raise RuntimeError("this process was forked after a kvclient.Client was made: see kvclient.background")
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kvclient import calls
-from kvclient.background import Background, Waiter, check_not_forked
+from kvclient.background import Background, Waiter, check_not_forked, is_forked
 from kvclient.calls import Call
 from kvclient.core import Core, StreamUnsupported
 from kvclient.endpoints import DEFAULT_ENDPOINT
@@ -72,12 +72,12 @@ class Client:
 
     def close(self) -> None:
         """Close the connections. Calls in other threads end with an error, before this returns."""
+        check_not_forked()
         with self._lock:
             self._closed = True
             self._finalizer.detach()
             background, self._background = self._background, None
         if background is not None:
-            check_not_forked()
             try:
                 background.run(self._close())
             finally:
@@ -210,6 +210,7 @@ class Client:
 
     def _through(self, call: Pending) -> Any:
         """The call's result, by way of the stream."""
+        check_not_forked()
         background = self._background
         with self._lock:
             if background is None or self._closed:
@@ -229,6 +230,9 @@ class Client:
         return self._await(self._core.run_alone(call, remaining(deadline, time.monotonic())))
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        if is_forked():
+            work.close()
+            check_not_forked()
         with self._lock:
             background = None if self._closed else self._background
         if background is None:

@@ -79,8 +79,9 @@ class Paxos:
             first_slot=recovered.first_slot,
         )
         self._learner = Learner(config, recovered, self._acceptor, self._on_slot_decided)
-        lease_s = max(g.configuration.lease_ms for g in recovered.configurations) / 1000
-        self._lease_grants = LeaseGrants(restarted_until=now + lease_s)
+        self._lease_grants = LeaseGrants(restarted_until=now + recovered.lease_s)
+        self._lease_known = self._gate.horizon
+        """The write that lets a restart know how long this node's grants may be."""
         self._outbox = Outbox(self._me, self._gate)
         self._election = Election(config, rng, now=now)
         self._election.wait_at_start(now)
@@ -598,12 +599,14 @@ class Paxos:
         leadership = self._leadership
         if leadership is None or message.ballot != leadership.ballot:
             return
+        # Who grants may restart, and then knows the newest configuration's lease only.
+        lease_s = min(message.lease_s, self._configurations.lease_s(self._decided_end))
         leadership.heard(
             sender,
             sent_at=message.sent_at,
             read_round=message.read_round,
             decided_end=message.decided_end,
-            lease_until=message.sent_at + message.lease_s * (1 - self._config.clock_drift_max),
+            lease_until=message.sent_at + lease_s * (1 - self._config.clock_drift_max),
         )
 
     def _on_accepted(self, sender: NodeId, message: Accepted) -> None:
@@ -636,9 +639,9 @@ class Paxos:
             return
         self._follow(message.ballot)
         self._take_decided_end(sender, message.ballot, message.decided_end)
-        lease_s = self._configurations.lease_s(self._decided_end)
-        if lease_s:
-            self._lease_grants.grant(message.ballot, until=self._now + lease_s)
+        lease_s = self._configurations.lease_s(self._decided_end) if self._gate.is_durable(self._lease_known) else 0.0
+        if lease_s and not self._lease_grants.grant(message.ballot, until=self._now + lease_s):
+            lease_s = 0.0
         self._outbox.send(
             sender, HeartbeatReply(message.ballot, message.read_round, message.sent_at, self._decided_end, lease_s)
         )
@@ -665,8 +668,10 @@ class Paxos:
             self._resign()
         if self._leadership is not None:
             self._leadership.decided(slot, value, now=self._now)
-        if isinstance(value, Configuration) and self._role is not Role.FOLLOWER:
-            self._prepare_resend_at = self._now
+        if isinstance(value, Configuration):
+            self._lease_known = self._gate.horizon
+            if self._role is not Role.FOLLOWER:
+                self._prepare_resend_at = self._now
 
     def _on_catch_up(self, sender: NodeId, message: CatchUp) -> None:
         answer = self._learner.answer(sender, message)

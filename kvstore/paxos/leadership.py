@@ -121,12 +121,16 @@ class Leadership:
         return slot >= self.phase_one.end_slot or not isinstance(value, Noop)
 
     def decided(self, slot: Slot, value: Value, *, now: float) -> None:
-        """``slot`` is decided: nothing is proposed in it any more. Who joins with it has the time to answer."""
+        """``slot`` is decided: nothing is proposed in it any more.
+
+        Who joins with it has the time to answer. Leases are asked for anew, since theirs may have become shorter.
+        """
         self.in_flight.pop(slot, None)
         self.phase_one.adopted.pop(slot, None)
         self.next_slot = max(self.next_slot, Slot(slot + 1))
         self.advanced_at = now
         if isinstance(value, Configuration):
+            self._leases.clear()
             for member in value.members:
                 self.contact.setdefault(member, now)
 

@@ -14,9 +14,9 @@ from kvproto.command_pb2 import CommandBatch, Entry, ExpireSessions
 from kvstore.mvcc.store import Store
 from kvstore.paxos.core import Paxos
 from kvstore.paxos.durable import GoverningConfiguration
-from kvstore.paxos.effects import DecidedValue, Effects, LogRead, Role, Status
+from kvstore.paxos.effects import DecidedValue, Effects, LeadershipChanged, LogRead, Role, Status
 from kvstore.paxos.messages import AcceptedEntry, Decided, Message
-from kvstore.paxos.types import Application, Configuration, NodeId, Noop, ProposalId, Slot, WriteId
+from kvstore.paxos.types import ZERO_BALLOT, Application, Configuration, NodeId, Noop, ProposalId, Slot, WriteId
 from kvstore.replica.expiry import SessionExpiry
 from kvstore.replica.messages import Forward, ForwardReply, ReadIndex, ReadIndexReply, ReplicaMessage
 from kvstore.replica.reads import Reads, RemoteReader
@@ -97,8 +97,8 @@ class Replica:
         self._expiry = SessionExpiry(ttl_s=config.session_ttl_s)
         self._reads = Reads(config.incarnation, retry_s=config.retry_s, pending_max=config.pending_max)
         self._proposed: dict[ProposalId, Proposal] = {}
-        self._entries_in_flight = 0
         self._reachable: dict[NodeId, None] = {}
+        self._leadership = LeadershipChanged(None, ZERO_BALLOT, Role.FOLLOWER)
         self._refused_until = float("-inf")
         self._turn = _Turn()
 
@@ -203,6 +203,9 @@ class Replica:
             yield ReadLog(log_read)
         if effects.decided:
             self._apply(effects.decided, now)
+        if effects.leadership is not None:
+            self._leadership = effects.leadership
+            self._writes.resend(self._proposed.values())
         for lost in effects.proposals_lost:
             self._proposed.pop(lost.proposal_id)  # waits again already: it is only lost where leadership was
         self._gather_answers()
@@ -212,13 +215,16 @@ class Replica:
         if effects.leadership is not None:
             self._refused_until = min(self._refused_until, now)  # what waits may go out with the next turn
             self._expiry.lost_leadership()
-            self._writes.resend(self._proposed.values())
             yield LeadershipStep(effects.leadership)
 
     def wants_turn(self, now: float) -> bool:
         """Whether another turn would do something though nothing new has come in."""
+        if self._turn.messages or self._unary.is_due or self._batch_is_due():
+            return True
+        if self._forward_is_due() and self._may_ask(self._paxos.status().leader, now):
+            return True
         deadline = self.next_deadline()
-        return bool(self._turn.messages) or self._batch_is_due() or (deadline is not None and deadline <= now)
+        return deadline is not None and deadline <= now
 
     def next_deadline(self) -> float | None:
         """When ``tick`` and a turn have something to do; None: never, unless an input comes."""
@@ -272,15 +278,19 @@ class Replica:
     # Writes
 
     def _start_writes(self, now: float) -> None:
+        """Where the leader has changed, the next turn does: in this one, what is decided already gets its answers."""
         status = self._paxos.status()
+        is_new = self._leadership != LeadershipChanged(status.leader, status.ballot, status.role)
         if status.role is Role.LEADER:
+            if is_new:
+                return
             self._expire_sessions(now)
             while self._batch_is_due() and (proposal := self._writes.take_batch()) is not None:
                 self._proposed[self._paxos.propose(proposal.batch.SerializeToString(), now)] = proposal
             return
         for forwarded in self._writes.take_received():
             self._send(forwarded.sender, ForwardReply(forwarded.number))
-        if self._forward_is_due() and self._may_ask(status.leader, now):
+        if not is_new and self._forward_is_due() and self._may_ask(status.leader, now):
             assert status.leader is not None
             for number, batch in self._writes.take_forwards(now):
                 self._send(status.leader, Forward(number, batch))

@@ -16,6 +16,8 @@ from kvstore.replica.writes import Overloaded, Writes
 
 __all__ = ["UnarySession"]
 
+_GIVEN_UP_MAX = 1024
+
 
 @dataclass(slots=True)
 class _Unary:
@@ -57,23 +59,31 @@ class UnarySession:
         if unary is None:
             return False
         if not unary.sequence:
+            if len(self._waiting) > 2 * len(self._unary) + _GIVEN_UP_MAX:
+                self._waiting = deque(waits for waits in self._waiting if waits in self._unary)
             return True
         session = unary.entry.session
         self._tickets.pop((session, unary.sequence), None)
         return self._writes.forget(session, unary.sequence)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether ``submit`` would do something now."""
+        if not self._waiting:
+            return False
+        return self._room > 0 if self._session else not self._opening
+
     def submit(self) -> None:
-        """Numbers what waits and hands it to the writes, as far as the session's window goes."""
+        """Numbers what waits and hands it to the writes, as far as they and the session's window have room."""
         if not self._waiting:
             return
         if not self._session:
             if not self._opening:
                 self._opening = self._writes.open_session()
             return
-        lowest = self._writes.lowest_pending(self._session, otherwise=self._next_sequence)
+        lowest, room = self._lowest_pending, self._room
         entries: list[Entry] = []
-        room = self._writes.room
-        while self._waiting and len(entries) < room and self._next_sequence < lowest + self._window:
+        while self._waiting and len(entries) < room:
             ticket = self._waiting.popleft()
             unary = self._unary.get(ticket)
             if unary is None:
@@ -119,6 +129,15 @@ class UnarySession:
             else:
                 told.append(Answered(ticket, result))
         return told
+
+    @property
+    def _lowest_pending(self) -> int:
+        return self._writes.lowest_pending(self._session, otherwise=self._next_sequence)
+
+    @property
+    def _room(self) -> int:
+        """How many more may be submitted now."""
+        return min(self._lowest_pending + self._window - self._next_sequence, self._writes.room)
 
     def _wait_again(self, ticket: int) -> None:
         """In the next session: this one certainly did not apply it."""

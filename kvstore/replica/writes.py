@@ -109,6 +109,7 @@ class Writes:
         attached = self._attached.pop(session, None)
         if attached is not None:
             self._pending_count -= len(attached.pending)
+            self._drop_given_up()
 
     def open_session(self) -> int:
         """Asks the log for a new session; ``take_opened`` will have it under the number that this returns."""
@@ -139,9 +140,8 @@ class Writes:
         if attached is None or attached.pending.pop(sequence, None) is None:
             return False
         self._pending_count -= 1
-        if self._waiting_count > 2 * self._pending_count + _GIVEN_UP_MAX:  # clients that try again while nobody leads
-            self._waiting = deque([e for e in chunk if self._is_pending(e)] for chunk in self._waiting)
-            self._waiting_count = sum(map(len, self._waiting))
+        attached.resent.discard(sequence)
+        self._drop_given_up()
         return sequence > attached.sent_end
 
     def receive(self, forwarded: Forwarded) -> bool:
@@ -294,6 +294,14 @@ class Writes:
     def _wait(self, entries: list[Entry]) -> None:
         self._waiting.append(entries)
         self._waiting_count += len(entries)
+
+    def _drop_given_up(self) -> None:
+        """Clients that try again and again while nobody leads leave nothing behind."""
+        if self._waiting_count <= 2 * self._pending_count + _GIVEN_UP_MAX:
+            return
+        kept = ([entry for entry in chunk if self._is_pending(entry)] for chunk in self._waiting)
+        self._waiting = deque(chunk for chunk in kept if chunk)
+        self._waiting_count = sum(map(len, self._waiting))
 
     def _take_received(self, entries_max: int, bytes_max: int, *, force: bool) -> list[Forwarded]:
         """Whole forwards from the head of the queue, within both limits; ``force``: at least one."""

@@ -15,11 +15,12 @@ LOAD = Load(kind="put", in_flight=4, seconds=0.05, warmup_s=0.02, keys=10, value
 
 
 class Dictionary:
-    """Answers in the next turn; refuses every call after ``refuse_after``."""
+    """Answers in the next turn; refuses the next so many calls, and every call after ``refuse_after``."""
 
     def __init__(self, *, refuse_after: int = 10**9) -> None:
         self.values: dict[int, bytes] = {}
         self.calls: Counter[str] = Counter()
+        self.refuse_next = 0
         self.at_once = 0
         self.at_once_most = 0
         self._refuse_after = refuse_after
@@ -41,12 +42,14 @@ class Dictionary:
 
     async def _call(self, name: str) -> None:
         self.calls[name] += 1
+        refused = self.calls.total() > self._refuse_after
         self.at_once += 1
         self.at_once_most = max(self.at_once_most, self.at_once)
         await asyncio.sleep(0)
         self.at_once -= 1
-        if self.calls.total() > self._refuse_after:
-            raise ConnectionError
+        if refused or self.refuse_next:
+            self.refuse_next -= not refused
+            raise ConnectionError("refused")
 
 
 class Locked:
@@ -85,6 +88,7 @@ def test_errors_are_counted_and_are_no_answers() -> None:
     outcome = asyncio.run(async_load([client], LOAD))
     assert outcome.done == 20
     assert outcome.errors == {"ConnectionError": client.calls["put"] - 20}
+    assert outcome.error_examples == {"ConnectionError": "refused"}
 
 
 def test_threads_are_callers_too() -> None:
@@ -99,6 +103,16 @@ def test_filling_puts_every_key_once(keys: int) -> None:
     clients = [Dictionary(), Dictionary()]
     assert asyncio.run(fill(clients, keys=keys, value_bytes=1, in_flight=5)) > 0
     assert sorted([*clients[0].values, *clients[1].values]) == list(range(keys))
+
+
+def test_filling_survives_a_refusal() -> None:
+    """Ten in a row it does not."""
+    client = Dictionary()
+    client.refuse_next = 9
+    assert asyncio.run(fill([client], keys=1, value_bytes=1, in_flight=1)) > 0
+    client.refuse_next = 10
+    with pytest.raises(ConnectionError):
+        asyncio.run(fill([client], keys=1, value_bytes=1, in_flight=1))
 
 
 def test_a_probe_goes_on_where_nobody_answers() -> None:

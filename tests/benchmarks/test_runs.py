@@ -30,6 +30,8 @@ TINY = Sizes(
     h2_streams=4,
 )
 
+PROMPT = ("puts", "commits", "cpu")
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
@@ -37,7 +39,9 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(
+    "name", [*PROMPT, *(pytest.param(n, marks=pytest.mark.long) for n in FIGURES if n not in PROMPT)]
+)
 def test_a_figure_can_be_taken_and_reads_well(bench: Bench, name: str) -> None:
     """From what its file gives back, too."""
     figure = FIGURES[name]

@@ -10,6 +10,7 @@ import pytest
 from kvclient import AsyncClient, Client, ClientClosed, KvError, UnknownOutcome
 
 from tests.client.servers import WAIT_S, Hang, scripted, unused_endpoint
+from tests.client.session.stream_servers import silence, stream_server
 
 
 def test_threads_share_a_client(server, closing):
@@ -213,6 +214,71 @@ assert type(theirs) is not type(ours)
 def test_the_client_brings_no_server_with_it():
     done = python("import sys, kvclient, kvclient.cli; assert not [m for m in sys.modules if m.startswith('kvstore')]")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+FORKING = """
+import multiprocessing, sys, kvclient
+
+def child(endpoint):
+    try:
+        with kvclient.Client(endpoint) as client:
+            print(client.put("a", "child").revision, flush=True)
+    except RuntimeError as error:
+        print(error, flush=True)
+
+def use_inherited(client):
+    for act in (lambda: client.put("a", "child"), lambda: client.get_prefix(""), client.close):
+        try:
+            act()
+            print("no error", flush=True)
+        except RuntimeError as error:
+            print("RuntimeError", flush=True)
+
+def run(target, *arguments, method):
+    process = multiprocessing.get_context(method).Process(target=target, args=arguments)
+    process.start()
+    process.join()
+
+if __name__ == "__main__":
+    endpoint = sys.argv[1]
+    run(child, endpoint, method="fork")
+    with kvclient.Client(endpoint) as client:
+        print(client.put("a", "parent").revision, flush=True)
+        run(child, endpoint, method="fork")
+        run(use_inherited, client, method="fork")
+        print(client.put("a", "parent").revision, flush=True)
+"""
+
+
+def test_a_fork_has_a_client_of_its_own_or_an_error(server):
+    """Forked before there was a client, a child may have one; afterwards it is told, instead of hanging."""
+    done = python(FORKING, server.endpoint)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[:2]) == (0, ["2", "3"])
+    assert "forked" in lines[2]
+    assert lines[3:] == ["RuntimeError"] * 3 + ["4"]
+
+
+INTERRUPTED = """
+import signal, sys, kvclient, threading
+with kvclient.Client(sys.argv[1], timeout=100) as client:
+    interrupt = lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    threading.Timer(0.5, interrupt).start()
+    try:
+        CALL
+    except KeyboardInterrupt:
+        print(len(client.status()))
+"""
+
+
+@pytest.mark.parametrize("call", ["client.put('a', '1')", "client.get('a')", "client.get_prefix('')"])
+def test_an_interrupted_call_ends_and_the_client_goes_on(server, call):
+    """Ctrl-C in the main thread, with the call under way, alone or on a stream."""
+    server.hold_back()
+    with stream_server(None, silence, for_ever=True) as silent:
+        for endpoint in (server.endpoint, silent.endpoint):
+            done = python(INTERRUPTED.replace("CALL", call), endpoint)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
 FORGETFUL = {

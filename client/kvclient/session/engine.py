@@ -29,21 +29,20 @@ from typing import Any, Final
 from kvproto.session_pb2 import ClientBatch, Opened, ReadAnswer, Refusal, ServerBatch, WriteAnswer
 
 from kvclient import errors
-from kvclient.attempts import PAUSE_FIRST_S
-from kvclient.decisions import Failure, code_of, error_of
+from kvclient.decisions import Failure, code_of
 from kvclient.errors import Code, KvError
 from kvclient.results import PutResult
+from kvclient.session import fates
+from kvclient.session.patience import Patience
 from kvclient.session.pending import Kind, Pending, State, answer_in, write_entry, write_read
 
-__all__ = ["BATCH_BYTES_MAX", "HOLD_MAX_S", "IDLE_MAX_S", "REFUSED_MAX_S", "WAITING_MAX", "Engine", "Leave"]
+__all__ = ["BATCH_BYTES_MAX", "HOLD_MAX_S", "IDLE_MAX_S", "WAITING_MAX", "Engine", "Leave"]
 
 WAITING_MAX: Final = 100_000  # calls that wait to be sent
 REQUESTS_MAX: Final = 4096  # never more between the lowest unanswered sequence and the newest, whatever the server says
 BATCH_BYTES_MAX: Final = 3 * 512 * 1024  # gRPC servers refuse messages above 2 MiB or so
 IDLE_MAX_S: Final = 300.0  # servers keep an idle session for ten minutes at least
 HOLD_MAX_S: Final = 0.5
-REFUSED_MAX_S: Final = 0.5
-REFUSED_PAUSE_MAX_S: Final = 0.25
 DEADLINE_GRAIN_S: Final = 0.01
 
 _SENT, _DONE, _WAITING, _AGAIN = State.SENT, State.DONE, State.WAITING, State.AGAIN
@@ -67,14 +66,11 @@ class Engine:
         self.endpoint = endpoint
         self._session = 0
         self._silence_s = silence_s
-        self._refused_max_s = math.inf if alone else REFUSED_MAX_S
-        self._rng = rng
+        self._patience = Patience(alone=alone, rng=rng)
         self._failure: Failure | None = None  # of the last stream, while none is open
         # Calls. A deque may contain calls that are done: they are passed over when their turn comes.
         self._queue: deque[Pending] = deque()
         self._again: deque[Pending] = deque()
-        self._later: list[Pending] = []  # refused for the moment
-        self._later_at = math.inf
         self._writes: dict[int, Pending] = {}  # by sequence, in its order; a done one is still before the server
         self._reads: dict[int, Pending] = {}  # those before the server
         self._next_sequence = 1
@@ -87,8 +83,6 @@ class Engine:
         self._requests = 0  # before the server, in number and size
         self._bytes = 0
         self._quiet_since = 0.0
-        self._refused_since: float | None = None
-        self._refusals = 0
         self._held_until: float | None = None
         self._renews = False
         # Time and results.
@@ -122,9 +116,16 @@ class Engine:
         return self._is_open
 
     @property
+    def is_at_rest(self) -> bool:
+        """There is a stream, and nothing before the server."""
+        return self._is_open and not self._requests
+
+    @property
     def wants_stream(self) -> bool:
         """There is something to send, or to wait for."""
-        return any(call.state is not _DONE for calls in (self._again, self._later, self._queue) for call in calls)
+        return any(
+            call.state is not _DONE for calls in (self._again, self._patience.calls, self._queue) for call in calls
+        )
 
     def open_request(self, now: float) -> ClientBatch:
         """What a new stream begins with."""
@@ -147,7 +148,7 @@ class Engine:
         self._is_open = True
         self._failure = None
         self._quiet_since = now
-        self._refused_since = None
+        self._patience.succeeded()
 
     def received(self, batch: ServerBatch, now: float) -> None:
         """Answers."""
@@ -170,7 +171,6 @@ class Engine:
         self._is_open = False
         self._requests = self._bytes = 0
         self._held_until = None
-        self._refused_since = None
         self._writes = {number: call for number, call in self._writes.items() if call.state is not _DONE}
         for call in self._writes.values():
             if call.state is _SENT:
@@ -178,13 +178,11 @@ class Engine:
                 call.doubted = True
         self._again = deque(self._writes.values())
         reads = [call for call in self._reads.values() if call.state is not _DONE]
-        reads += [call for call in self._later if call.is_read and call.state is not _DONE]
+        reads += [call for call in self._patience.take() if call.is_read]
         for call in reads:
             call.state = _WAITING
         self._queue.extendleft(reversed(reads))
         self._reads.clear()
-        self._later.clear()
-        self._later_at = math.inf
         if self._renews:
             self._forget_session("the session has expired")
         self.tick(now)
@@ -216,7 +214,7 @@ class Engine:
             return Leave.RENEW if self.is_drained(now) else None
         if self._requests and now >= self._quiet_since + self._silence_s:
             return Leave.SILENT
-        if self._refused_since is not None and now >= self._refused_since + self._refused_max_s:
+        if now >= self._patience.ends_at:
             return Leave.REFUSING
         return None
 
@@ -224,8 +222,9 @@ class Engine:
 
     def take_batch(self, now: float) -> ClientBatch | None:
         """All that waits and has room, in one message; None if that is nothing."""
-        if now >= self._later_at:
-            self._send_refused_again()
+        if now >= self._patience.again_at:
+            for call in self._patience.take():
+                (self._again if call.state is _AGAIN else self._queue).append(call)
         if not self._is_open or not (self._again or self._queue):
             return None
         self._renew_if_idle(now)
@@ -262,7 +261,8 @@ class Engine:
         next_deadline = math.inf
         for call in self._living():
             if call.deadline <= now:
-                self._time_is_up(call)
+                error = fates.late(call, stream=self._failure, endpoint=self.endpoint)
+                self._fail(call, error, sent=call.state is _SENT)
             elif call.deadline < next_deadline:
                 next_deadline = call.deadline
         self._deadline = max(next_deadline, now + DEADLINE_GRAIN_S)
@@ -271,12 +271,11 @@ class Engine:
 
     def next_deadline(self) -> float:
         """When something changes without an input; infinity for never."""
-        deadline = min(self._deadline, self._later_at)
+        deadline = min(self._deadline, self._patience.again_at)
         if self._is_open:
+            deadline = min(deadline, self._patience.ends_at)
             if self._requests:
                 deadline = min(deadline, self._quiet_since + self._silence_s)
-            if self._refused_since is not None:
-                deadline = min(deadline, self._refused_since + self._refused_max_s)
             if self._held_until is not None:
                 deadline = min(deadline, self._held_until)
         return deadline
@@ -284,17 +283,13 @@ class Engine:
     def end(self, failure: Failure, error: KvError | None = None) -> None:
         """Ends every call: with ``error``, or what the failure means; a write that may be done, as unknown."""
         for call in list(self._living()):
-            may_be_done = not call.is_read and (call.doubted or call.state is _SENT)
-            if may_be_done or error is None:
-                self._fail(call, _error(failure, may_be_done=may_be_done, is_read=call.is_read))
-            else:
-                self._fail(call, error)
+            self._fail(call, fates.ended(call, failure, error))
         self._is_open = False
         self._writes.clear()
         self._reads.clear()
         self._queue.clear()
         self._again.clear()
-        self._later.clear()
+        self._patience.take()
         self._requests = self._bytes = 0
 
     # --- sending -----------------------------------------------------------------------------------------------------
@@ -315,7 +310,7 @@ class Engine:
                 if requests or call.size <= size_max:
                     break
                 source.popleft()
-                self._fail(call, _too_large(call, self.endpoint, self._bytes_max))
+                self._fail(call, fates.too_large(call, self.endpoint, self._bytes_max))
                 continue
             if call.is_read:
                 call.number = number = self._next_read
@@ -357,13 +352,6 @@ class Engine:
                 return number
         return self._next_sequence
 
-    def _send_refused_again(self) -> None:
-        for call in self._later:
-            if call.state is not _DONE:
-                (self._again if call.state is _AGAIN else self._queue).append(call)
-        self._later.clear()
-        self._later_at = math.inf
-
     def _renew_if_idle(self, now: float) -> None:
         """Servers may be about to forget a session that has nothing to remember."""
         if (
@@ -394,7 +382,7 @@ class Engine:
                 else:
                     self._unreadable(call, "a put was answered that was none")
         self._requests, self._bytes = requests, size
-        self._refused_since = None
+        self._patience.succeeded()
 
     def _returned(self, call: Pending) -> bool:
         """An answer to a call that is before the server gives its room back; whether somebody waits for it."""
@@ -411,7 +399,7 @@ class Engine:
         if kind == "refusal":
             self._refused(call, answer.refusal, now)
             return
-        self._refused_since = None
+        self._patience.succeeded()
         try:
             result = answer_in(call, answer, kind)
         except ValueError as unreadable:
@@ -422,7 +410,7 @@ class Engine:
 
     def _unreadable(self, call: Pending, text: str) -> None:
         failure = Failure(Code.INTERNAL, f"unreadable answer: {text}", self.endpoint)
-        self._fail(call, _error(failure, may_be_done=not call.is_read, is_read=call.is_read))
+        self._fail(call, fates.error(failure, may_be_done=not call.is_read, is_read=call.is_read))
 
     def _refused(self, call: Pending, refusal: Refusal, now: float) -> None:
         failure = Failure(code_of(refusal.code), refusal.text, self.endpoint)
@@ -430,32 +418,22 @@ class Engine:
             self._expired(call, refusal.text, now)
         elif failure.code is Code.UNAVAILABLE:
             call.doubted = call.doubted or refusal.unknown  # another copy will tell
-            self._refuse_for_now(call, failure, now)
+            call.failure = failure
+            call.state = _WAITING if call.is_read else _AGAIN
+            self._patience.refused(call, now)
         elif refusal.unknown and not call.is_read:
-            self._fail(call, _error(failure, may_be_done=True, is_read=False))
+            self._fail(call, fates.error(failure, may_be_done=True, is_read=False))
         else:
             invalid = failure.code is Code.INVALID_ARGUMENT  # so is every copy
             may_be_done = call.doubted and not invalid
-            self._fail(call, _error(failure, may_be_done=may_be_done, is_read=call.is_read))
-
-    def _refuse_for_now(self, call: Pending, failure: Failure, now: float) -> None:
-        call.failure = failure
-        call.state = _WAITING if call.is_read else _AGAIN
-        if self._refused_since is None:
-            self._refused_since = now
-            self._refusals = 0
-        if not self._later:
-            pause_s = min(REFUSED_PAUSE_MAX_S, PAUSE_FIRST_S * 2.0 ** min(self._refusals, 10))
-            self._later_at = now + self._rng.uniform(0.5, 1.0) * pause_s
-            self._refusals += 1
-        self._later.append(call)
+            self._fail(call, fates.error(failure, may_be_done=may_be_done, is_read=call.is_read))
 
     def _expired(self, call: Pending, text: str, now: float) -> None:
         """This copy was not applied: without another one it may go into the next session."""
         self._renews = True
         self.hold(now)
         if call.doubted:
-            self._fail(call, self._session_expired(text))
+            self._fail(call, fates.expired(text, self.endpoint))
         else:
             call.state = _AGAIN  # until the renewal
 
@@ -466,7 +444,7 @@ class Engine:
                 continue
             if call.doubted:
                 call.state = _DONE
-                self._failed.append((call, self._session_expired(text)))
+                self._failed.append((call, fates.expired(text, self.endpoint)))
             else:
                 assert call.state is _AGAIN, f"on no stream: {call.state}"
                 call.state = _WAITING
@@ -474,36 +452,20 @@ class Engine:
                 waiting.append(call)
         self._writes.clear()
         self._again.clear()
-        self._later = [call for call in self._later if call.is_read]
         self._queue.extendleft(reversed(waiting))
         self._session = 0
         self._next_sequence = 1
         self._renews = False
 
-    def _session_expired(self, text: str) -> KvError:
-        return errors.SessionExpired(code=Code.NOT_FOUND, text=text, endpoint=self.endpoint)
-
     # --- ends --------------------------------------------------------------------------------------------------------
 
     def _living(self) -> Iterable[Pending]:
         """All calls that somebody waits for, each once."""
-        refused_reads = [call for call in self._later if call.is_read]
+        refused_reads = [call for call in self._patience.calls if call.is_read]
         for calls in (self._writes.values(), self._reads.values(), refused_reads, self._queue):
             for call in list(calls):
                 if call.state is not _DONE:
                     yield call
-
-    def _time_is_up(self, call: Pending) -> None:
-        late = Failure(Code.DEADLINE_EXCEEDED, "not answered in time", self.endpoint)
-        if call.is_read:
-            failure = late if call.state is _SENT else call.failure or self._failure or late
-            self._fail(call, error_of(failure), sent=call.state is _SENT)
-        elif call.doubted or call.state is _SENT:
-            self._fail(call, _error(late, may_be_done=True, is_read=False), sent=call.state is _SENT)
-        else:
-            late = Failure(Code.UNAVAILABLE, "not sent in time", self.endpoint)
-            failure = call.failure or self._failure or late
-            self._fail(call, _error(failure, may_be_done=False, is_read=False))
 
     def _fail(self, call: Pending, error: KvError, *, sent: bool = False) -> None:
         """``sent``: the server has it still, and its room is taken."""
@@ -516,17 +478,3 @@ class Engine:
         call.state = _DONE
         if call.number and not call.is_read:
             self._writes.pop(call.number, None)
-
-
-def _error(failure: Failure, *, may_be_done: bool, is_read: bool) -> KvError:
-    if may_be_done:
-        return errors.UnknownOutcome(code=failure.code, text=failure.text, endpoint=failure.endpoint)
-    error = error_of(failure)
-    if is_read or isinstance(error, errors.Unavailable | errors.Refused | errors.ClientClosed):
-        return error
-    return errors.Unavailable(code=failure.code, text=failure.text, endpoint=failure.endpoint)
-
-
-def _too_large(call: Pending, endpoint: str, bytes_max: int) -> KvError:
-    text = f"a request of {call.size} bytes: the server takes {bytes_max} at a time"
-    return errors.ResourceExhausted(code=Code.RESOURCE_EXHAUSTED, text=text, endpoint=endpoint)

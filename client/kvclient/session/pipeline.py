@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 STREAM_METHOD: Final = "/kvstore.session.v1.Session/Stream"
 OPEN_TIMEOUT_S: Final = 2.0
-CANCEL_TIMEOUT_S: Final = 1.0
+FINISH_TIMEOUT_S: Final = 0.1
 
 _Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
@@ -86,6 +86,8 @@ class Pipeline:
 
     async def close(self) -> None:
         """Ends the streams, and every call with an error."""
+        if self._stream is not None and self._engine.is_at_rest:
+            await self._stream.finish()
         self._end(closed_failure(self._engine.endpoint), None)
         while self._ended:
             await asyncio.wait(self._ended)
@@ -304,6 +306,18 @@ class _Stream:
         assert self._writer is None, "only once"
         self._writer = asyncio.create_task(self._write(call))
 
+    async def finish(self) -> None:
+        """Ends in peace, with nothing under way. What is cancelled instead may leave events of gRPC for later, which
+        find the loop closed.
+        """
+        self._stopped = True
+        if self._writer is not None:
+            self._writer.cancel()
+        if self._call is not None:
+            with suppress(grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+                await self._call.done_writing()
+            await asyncio.wait([self._reader], timeout=FINISH_TIMEOUT_S)
+
     def stop(self) -> "asyncio.Task[None]":
         """No more reports; returns the task that ends soon."""
         self._stopped = True
@@ -318,10 +332,9 @@ class _Stream:
         try:
             failure = await self._read(open_request)
         except asyncio.CancelledError:
-            if not self._stopped:
-                raise
-            await self._until_cancelled()
-            return
+            if self._stopped:
+                return
+            raise
         except TimeoutError:
             failure = Failure(Code.UNAVAILABLE, "no session was opened in time", self.endpoint)
         except grpc.RpcError as error:
@@ -358,13 +371,6 @@ class _Stream:
                 break
             payload = await call.read()
         return Failure(Code.UNAVAILABLE, "the server ended the stream", self.endpoint)
-
-    async def _until_cancelled(self) -> None:
-        """gRPC's last events of this call have come: none must be left when the loop is closed."""
-        if self._call is not None:
-            with suppress(TimeoutError, grpc.RpcError, KeyError):
-                async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                    await self._call.code()
 
     async def _write(self, call: _Call) -> None:
         try:

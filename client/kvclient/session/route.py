@@ -14,9 +14,10 @@ from typing import Final
 from kvclient.attempts import PAUSE_FIRST_S, PAUSE_MAX_S
 from kvclient.endpoints import parse_endpoints
 
-__all__ = ["MISLED_S", "Route"]
+__all__ = ["MISLED_ENDPOINT_S", "MISLED_S", "Route"]
 
 MISLED_S: Final = 30.0  # for how long an address that did not lead to the leader is left alone
+MISLED_ENDPOINT_S: Final = 2.0  # the same for an endpoint, whose node may only just have gone
 MISLED_MAX: Final = 64
 
 
@@ -69,7 +70,7 @@ class Route:
         """It was said to be the leader's, and cannot be reached or belongs to another node."""
         if len(self._misled) >= MISLED_MAX:
             self._misled.clear()
-        self._misled[endpoint] = now + MISLED_S
+        self._misled[endpoint] = now + (MISLED_ENDPOINT_S if endpoint in self._endpoints else MISLED_S)
 
 
 def _address(url: str) -> str | None:

@@ -7,6 +7,7 @@ from kvclient.errors import Code
 from kvclient.results import DeleteResult, KeyValue, PutResult
 from kvclient.session import engine as rules
 from kvclient.session.engine import Leave
+from kvclient.session.patience import REFUSED_MAX_S
 from kvproto.session_pb2 import Refusal, ServerBatch
 
 from tests.client.session.calls import EXPIRED, LOST, SILENCE_S, Driven, delete, get, put, txn, unavailable
@@ -451,7 +452,7 @@ def test_a_server_without_a_leader_is_left_for_another(driven):
         driven.open()
         driven.take()
         began = driven.now
-        while driven.now < began + rules.REFUSED_MAX_S:
+        while driven.now < began + REFUSED_MAX_S:
             driven.refuse(1, unavailable())
             assert driven.engine.leave(driven.now) is None
             driven.wait(0.25)

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from kvclient.session.route import MISLED_S, Route
+from kvclient.session.route import MISLED_ENDPOINT_S, MISLED_S, Route
 
 
 def route(*endpoints: str, first: int = 0) -> Route:
@@ -46,9 +46,10 @@ def test_the_leader_is_where_its_clients_connect():
     assert lead("http://elsewhere:1", "http://b:1") == "b:1", "an endpoint that was given comes first"
     assert lead("http://elsewhere:1/") == "elsewhere:1"
     assert lead() is lead("http://a:1") is lead("https://b:1") is lead("unix:x") is None
-    going.misled("b:1", now=5.0)
-    assert lead("http://b:1", now=5.0) is lead("http://b:1", now=4.9 + MISLED_S) is None
-    assert lead("http://b:1", now=5.0 + MISLED_S) == "b:1"
+    for address, seconds in (("b:1", MISLED_ENDPOINT_S), ("elsewhere:1", MISLED_S)):
+        going.misled(address, now=5.0)
+        assert lead(address, now=5.0) is lead(address, now=4.9 + seconds) is None
+        assert lead(address, now=5.0 + seconds) == address
 
 
 def test_what_misled_is_forgotten_before_it_is_too_much():

@@ -71,6 +71,11 @@ test: setup ## all tests but the long ones
 e2e: setup ## the long tests: kills by the hundred, real processes
 	$(BIN)/pytest -m long $(ARGS)
 
+.PHONY: sim
+sim: setup ## thousands of simulated seeds under every fault, and every graph of five nodes
+	$(BIN)/kv-sim check --seeds 5000 --fired-min 100 $(ARGS)
+	$(BIN)/kv-sim connectivity
+
 .PHONY: cover
 cover: setup ## all tests but the long ones, with branch coverage; a report in htmlcov/
 	$(BIN)/coverage erase

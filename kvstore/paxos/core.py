@@ -624,7 +624,10 @@ class Paxos:
         if message.slot < self._acceptor.first_slot:
             return  # only the state has it (L4); the leader learns that from our Promise
         # A ballot that our promise allows may still be an old one, with a value that lost: what is decided stays.
-        is_near = message.slot < self._decided_end + self._config.cached_slots_max
+        # What is far ahead would have to be kept for long. A leader must accept all that it proposes, and a follower,
+        # which hears of a decided window only with the next one, two windows of it.
+        near_slots_max = max(self._config.cached_slots_max, 2 * self._config.inflight_slots_max)
+        is_near = message.slot < self._decided_end + near_slots_max
         if (
             is_near
             and not self._learner.refutes(message.slot, message.value)

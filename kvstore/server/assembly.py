@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Final, NoReturn
 
@@ -25,6 +25,7 @@ from kvstore.mvcc import Store, open_state
 from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.core import Paxos
 from kvstore.paxos.durable import DurableState, GoverningConfiguration
+from kvstore.paxos.effects import Status
 from kvstore.paxos.types import Configuration, NodeId, Slot
 from kvstore.replica.replica import Replica, ReplicaConfig
 from kvstore.replica.writes import Overloaded
@@ -41,7 +42,7 @@ from kvstore.storage.port import Formation as StoredFormation
 from kvstore.transport.formation import Formation, FormationRefused, Formed
 from kvstore.transport.handshake import Handshake, Lane
 from kvstore.transport.hello import form
-from kvstore.transport.mesh import Mesh, PeerMemory
+from kvstore.transport.mesh import Mesh, PeerMemory, Permits, permits_all
 
 __all__ = ["EXIT_FAILED", "FormationFailed", "Server", "publish", "serve"]
 
@@ -90,13 +91,19 @@ async def serve(config: ServerConfig) -> None:
 
 
 class Server:
-    """``start`` returns when clients are served; ``failure`` completes when the node has found itself wrong."""
+    """``start`` returns when clients are served; ``failure`` completes when the node has found itself wrong.
 
-    def __init__(self, config: ServerConfig) -> None:
+    ``permits`` cuts it off from peers (see ``Mesh``).
+    """
+
+    def __init__(self, config: ServerConfig, *, permits: Permits = permits_all) -> None:
         self._config = config
+        self._permits = permits
         self._rng = Random(int.from_bytes(os.urandom(16), "big"))  # noqa: S311  jitter, no secret
         self._undo = contextlib.AsyncExitStack()
         self._node: Node | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._crashing = False
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -107,7 +114,7 @@ class Server:
                 raise ConfigError(f"{flag}: cannot listen on {address}: is it in use? nothing was touched")
         peers = {node_id: str(address) for node_id, address in config.peers.items()}
         log = SqliteAcceptorLog.open(config.data_dir, node_id=config.node_id, peers=peers, lease_ms=config.lease_ms)
-        self._undo.callback(_close, log)
+        self._undo.callback(self._close, log)
         connection = open_state(log.directory.state)
         self._undo.callback(connection.close)
         store = Store(connection)
@@ -120,8 +127,9 @@ class Server:
             formed=None if log.formation is None else Formed(log.formation.cluster_id, log.formation.births),
         )
         mesh = self._mesh(log, formation)
-        self._undo.push_async_callback(mesh.close, _LINKS_END_S)
-        await mesh.listen()
+        self._undo.push_async_callback(lambda: mesh.close(self._grace_s(_LINKS_END_S)))
+        with _listening("--listen-peer"):
+            await mesh.listen()
         has_formed_before = log.formation is not None
         formed = await self._form(formation, log)
         governing = _governing(store, formed)
@@ -129,8 +137,9 @@ class Server:
         node = self._node = Node(self._replica(log, store, governing), log, mesh, clock=time.monotonic)
         front = GrpcFront(all_methods(NodePort(node, store, cluster_id=formed.cluster_id)))
         node.watch_leadership(lambda change: front.set_serving(change.leader is not None))
-        front.listen(str(config.listen_client))
-        running = asyncio.get_running_loop().create_task(node.run(), name="node")
+        with _listening("--listen-client"):
+            front.listen(str(config.listen_client))
+        running = self._running = asyncio.get_running_loop().create_task(node.run(), name="node")
         running.add_done_callback(self._node_ended)
         self._undo.push_async_callback(self._end_node, running)
         mesh.join(cluster_id=formed.cluster_id, births=formed.births, addresses=peers)
@@ -138,7 +147,7 @@ class Server:
             recognizing = asyncio.get_running_loop().create_task(self._recognize(log, peers), name="recognition")
             self._undo.push_async_callback(_cancelled, recognizing)
         await front.start()
-        self._undo.push_async_callback(front.stop, grace_s=_REQUESTS_END_S)
+        self._undo.push_async_callback(lambda: front.stop(grace_s=self._grace_s(_REQUESTS_END_S)))
         publishing = asyncio.get_running_loop().create_task(publish(self._member(), node, store), name="publish")
         self._undo.push_async_callback(_cancelled, publishing)
         logger.info("ready to serve client requests on %s", config.listen_client)
@@ -150,6 +159,20 @@ class Server:
                 async with asyncio.timeout(_HANDOVER_S):
                     await self._node.hand_over()
         await self._undo.aclose()
+
+    async def crash(self) -> None:
+        """Ends as SIGKILL would end it, for tests in whose process other nodes live on.
+
+        Nobody hands over; what waits is neither sent nor answered nor written. Ports and files are free afterwards.
+        """
+        self._crashing = True
+        if self._running is not None:
+            self._running.cancel()
+        await self._undo.aclose()
+
+    def status(self) -> Status | None:
+        """What the replica says of itself; None before it has recovered."""
+        return None if self._node is None else self._node.status()
 
     # Parts
 
@@ -183,6 +206,7 @@ class Server:
             on_messages=lambda sender, messages: self._required_node().receive(sender, messages),
             on_up=lambda peer: self._required_node().link_up(peer),
             on_lost=lambda peer: self._required_node().link_lost(peer),
+            permits=self._permits,
         )
 
     async def _form(self, formation: Formation, log: SqliteAcceptorLog) -> StoredFormation:
@@ -266,6 +290,17 @@ class Server:
         self._required_node().stop()
         await asyncio.wait([running])
 
+    def _grace_s(self, grace_s: float) -> float:
+        return 0.0 if self._crashing else grace_s
+
+    def _close(self, log: SqliteAcceptorLog) -> None:
+        if self._crashing:
+            log.abandon()
+            return
+        stats = log.stats()
+        log.close()
+        logger.info("stopped: %d commits since the start, %d records in the log", stats.commits, stats.records)
+
 
 async def publish(me: PublishMember, node: Node, store: Store) -> None:
     """Puts this node's name and addresses into the log, unless the state has them already."""
@@ -306,10 +341,13 @@ def _encoded(governing: Sequence[GoverningConfiguration]) -> list[tuple[int, byt
     return [(one.from_slot, encode_value(one.configuration)) for one in governing]
 
 
-def _close(log: SqliteAcceptorLog) -> None:
-    stats = log.stats()
-    log.close()
-    logger.info("stopped: %d commits since the start, %d records in the log", stats.commits, stats.records)
+@contextlib.contextmanager
+def _listening(flag: str) -> Iterator[None]:
+    """Somebody else may take a port after it was found free."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{flag}: {error}") from error
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

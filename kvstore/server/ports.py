@@ -15,7 +15,8 @@ def free_base_port(*, nodes: int = 3) -> int:
 
     Below the range from which systems pick ports for outgoing connections, so that none of those takes one meanwhile.
     """
-    for base in random.sample(range(10_000, 32_000, PORTS_A_NODE * 10), k=200):
+    chance = random.SystemRandom()  # two test runs with the same seed must not try the same ports in the same order
+    for base in chance.sample(range(10_000, 32_000, PORTS_A_NODE * 10), k=200):
         if all(is_free(f"{HOST}:{base + PORTS_A_NODE * i + peer}") for i in range(nodes) for peer in (0, 1)):
             return base
     raise OSError("found no free ports between 10000 and 32000")

@@ -26,7 +26,8 @@ __all__ = ["disowned"]
 
 logger = logging.getLogger(__name__)
 
-_ASK_EVERY_S: Final = 0.5
+_PAUSE_FIRST_S: Final = 0.25
+_PAUSE_MAX_S: Final = 4.0
 _ANSWER_TIMEOUT_S: Final = 1.0
 
 
@@ -57,6 +58,7 @@ async def disowned(identity: Identity, peers: Mapping[NodeId, str], *, rng: Rand
 
 async def _ask(identity: Identity, node_id: NodeId, address: str, rng: Random) -> tuple[NodeId, str | None]:
     request = pb.HelloRequest(protocol_version=PROTOCOL_VERSION, node_id=identity.node_id, birth_id=identity.birth_id)
+    pause_s = _PAUSE_FIRST_S
     while True:
         async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
             hello = channel.unary_unary(HELLO_METHOD, pb.HelloRequest.SerializeToString, pb.HelloReply.FromString)
@@ -66,7 +68,8 @@ async def _ask(identity: Identity, node_id: NodeId, address: str, rng: Random) -
                 reply = None
         if reply is not None and reply.cluster_id:
             return node_id, _judge(identity, node_id, address, reply)
-        await asyncio.sleep(_ASK_EVERY_S * (0.5 + rng.random()))
+        await asyncio.sleep(pause_s * (0.5 + rng.random() / 2))
+        pause_s = min(2 * pause_s, _PAUSE_MAX_S)
 
 
 def _judge(identity: Identity, node_id: NodeId, address: str, reply: pb.HelloReply) -> str | None:

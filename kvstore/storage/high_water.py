@@ -138,16 +138,24 @@ class HighWaterFile:
 
     def close(self) -> None:
         """Ends the thread; what was written is durable, in all slots, unless a sync has failed before."""
-        self._closing.set()
-        with self._changed:
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._end_thread()
         try:
             if self._last is not None and self._failure is None:
                 self.settle(self._last)
         finally:
             os.close(self._fd)
+
+    def abandon(self) -> None:
+        """Ends the thread and syncs nothing more: what a crash of the process leaves."""
+        self._end_thread()
+        os.close(self._fd)
+
+    def _end_thread(self) -> None:
+        self._closing.set()
+        with self._changed:
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _put(self, mark: Mark) -> None:
         self._generation += 1

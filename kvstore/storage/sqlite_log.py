@@ -232,6 +232,16 @@ class SqliteAcceptorLog:
                 with suppress(DiskFull), self._transaction():
                     pass  # what peers said of themselves may be older after a restart
 
+    def abandon(self) -> None:
+        """Lets go of the files and commits nothing more: what a crash of the process leaves. Again: nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        with ExitStack() as steps:
+            steps.callback(self.directory.unlock)
+            steps.callback(self._connection.close)
+            steps.callback(self._high_water.abandon)
+
     def _begin_incarnation(self) -> None:
         self._identity = replace(self._identity, incarnation=self._identity.incarnation + 1)
         schema.allocate_wal(self._connection, self.directory.database_wal)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Final
+from typing import Final, TypeAlias
 
 from kvproto import paxos_pb2 as pb
 
@@ -24,13 +24,20 @@ from kvstore.transport.link import LinkStats, PeerLink
 from kvstore.transport.listener import PeerListener
 from kvstore.transport.outbound import OutboundQueue
 
-__all__ = ["Mesh", "PeerMemory"]
+__all__ = ["Mesh", "PeerMemory", "Permits", "permits_all"]
 
 logger = logging.getLogger(__name__)
 
 _BULK: Final = (Forward, ForwardReply, CatchUp, Decided, SnapshotOffer)
 _QUEUE_MESSAGES_MAX: Final = 8192
 _QUEUE_BYTES_MAX: Final = 64 << 20
+
+Permits: TypeAlias = Callable[[NodeId, NodeId], bool]
+"""Whether a message of the first node may reach the second now."""
+
+
+def permits_all(_sender: NodeId, _receiver: NodeId) -> bool:
+    return True
 
 
 class PeerMemory:
@@ -62,6 +69,8 @@ class Mesh:
     """``introduce`` makes this node's handshake for a lane to a peer; the callbacks run in the loop, must not raise.
 
     ``on_up`` comes when both lanes to a peer are up, ``on_lost`` when either breaks or its own stream to us ends.
+    ``permits`` is asked for every message, out and in: one that it does not permit is lost, as on a network that
+    swallows packets, and the connections stay.
     """
 
     def __init__(
@@ -77,13 +86,16 @@ class Mesh:
         on_messages: Callable[[NodeId, list[PeerMessage]], None],
         on_up: Callable[[NodeId], None],
         on_lost: Callable[[NodeId], None],
+        permits: Permits = permits_all,
     ) -> None:
         self._me = node_id
         self._rng = rng
         self._memory = memory
         self._introduce = introduce
+        self._on_messages = on_messages
         self._on_up = on_up
         self._on_lost = on_lost
+        self._permits = permits
         self._cluster_id: bytes | None = None
         self._births: Mapping[NodeId, bytes] = {}
         self._links: dict[NodeId, dict[Lane, PeerLink]] = {}
@@ -95,7 +107,7 @@ class Mesh:
             verify=self._verify,
             answer_hello=answer_hello,
             on_introduced=self._on_introduced,
-            on_messages=on_messages,
+            on_messages=self._heard,
             on_lost=on_lost,
         )
 
@@ -118,7 +130,7 @@ class Mesh:
     def send(self, to: NodeId, message: PeerMessage) -> None:
         """Never blocks; may drop. A message to a node without a link is dropped."""
         lanes = self._links.get(to)
-        if lanes is None:
+        if lanes is None or not self._permits(self._me, to):
             return
         known, encoded = self._encoded
         if known is not message:
@@ -147,6 +159,10 @@ class Mesh:
             on_lost=self._on_lost,
             on_refused=_report_refusal,
         )
+
+    def _heard(self, sender: NodeId, messages: list[PeerMessage]) -> None:
+        if self._permits(sender, self._me):
+            self._on_messages(sender, messages)
 
     def _link_up(self, peer: NodeId) -> None:
         if all(link.up for link in self._links[peer].values()):

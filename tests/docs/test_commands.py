@@ -16,9 +16,15 @@ from kvproto.etcd.rpc_pb2 import PutRequest
 from kvstore.mvcc import Store, open_state
 from kvstore.server.cluster import cli as kv_cluster
 from kvstore.server.main import command as kv_server
+from kvstore.testing.cli.main import cli as kv_sim
 from tests.docs.pages import PAGES, ROOT, Page, commands_in
 
-COMMANDS: dict[str, click.Command] = {"kv-client": kv_client, "kv-cluster": kv_cluster, "kv-server": kv_server}
+COMMANDS: dict[str, click.Command] = {
+    "kv-client": kv_client,
+    "kv-cluster": kv_cluster,
+    "kv-server": kv_server,
+    "kv-sim": kv_sim,
+}
 TARGETS = set(re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 KNOWN_ELSEWHERE = {"git", "export", "etcdctl", "sqlite-utils", "make", *COMMANDS}
 

@@ -12,7 +12,7 @@ import pytest
 from kvstore.server.cluster_state import ClusterError
 from kvstore.server.local_cluster import Condition, Health, LocalCluster
 from kvstore.server.ports import free_base_port, is_free
-from kvstore.server.processes import Process, is_alive, look_at, send, wait_until
+from kvstore.server.processes import Process, is_alive, look_at, reap, send, spawn, wait_until
 
 FAKE = (sys.executable, "-SE", str(Path(__file__).with_name("fake_node.py")))
 
@@ -281,3 +281,29 @@ def test_a_free_base_port_has_all_its_ports_free() -> None:
     base = free_base_port(nodes=5)
 
     assert all(is_free(f"127.0.0.1:{base + 10 * i + peer}") for i in range(5) for peer in (0, 1))
+
+
+LEADERLESS = """
+import ctypes, socket, sys, threading, time
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+threading.Thread(target=time.sleep, args=(3600,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux shows such a process as a zombie")
+def test_a_zombie_is_not_dead_as_long_as_it_has_threads_which_hold_its_ports(tmp_path: Path) -> None:
+    """So it is for a moment with every process of many threads that is killed."""
+    port = free_base_port(nodes=1)
+    process = spawn([sys.executable, "-c", LEADERLESS, str(port)], log=tmp_path / "log", environment=os.environ)
+    stat = Path(f"/proc/{process.pid}/stat")
+    try:
+        assert wait_until(lambda: ") Z " in stat.read_text(), timeout_s=30), (tmp_path / "log").read_text()
+        assert is_alive(process)
+        assert not is_free(f"127.0.0.1:{port}")
+    finally:
+        assert send(process, signal.SIGKILL)
+
+    assert wait_until(lambda: not is_alive(process), timeout_s=30)
+    assert is_free(f"127.0.0.1:{port}")
+    assert reap(process) == -signal.SIGKILL

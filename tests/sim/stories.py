@@ -34,11 +34,12 @@ def started(*, seed: int = 1, **settings: object) -> World:
 
 
 def elect(world: World) -> NodeId:
-    """Waits for a leader that all who run follow."""
+    """Waits for a leader that all members who run follow."""
 
     def agreed() -> bool:
         leader = world.leader()
-        return leader is not None and all(world.processes[n].status().leader == leader for n in world.up)
+        members = [n for n in world.up if n in world.consensus.members()]
+        return leader is not None and all(world.processes[n].status().leader == leader for n in members)
 
     assert world.run_until(agreed, within_s=world.config.liveness_bound_s)
     leader = world.leader()

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from kvproto.command_pb2 import CommandBatch
 
+from kvstore.mvcc import commands
 from kvstore.mvcc.sessions import Sessions
 from kvstore.mvcc.state_hash import StateHash
 from kvstore.mvcc.store import Store
 from kvstore.paxos.acceptor import Acceptor
+from kvstore.paxos.core import Paxos
 from kvstore.paxos.durable import AcceptRecord, LearnRecord, PromiseRecord, Record, Write
 from kvstore.paxos.effects import DecidedValue, ReadReady
 from kvstore.paxos.gate import Gate
@@ -286,6 +288,31 @@ def _each_slot_is_a_transaction(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Store, "apply", apply)
 
 
+def _puts_do_not_tell_what_was_there(patch: pytest.MonkeyPatch) -> None:
+    original = commands.execute_put
+
+    def execute_put(revisions: Any, request: Any, response: Any) -> None:
+        original(revisions, request, response)
+        response.ClearField("prev_kv")
+
+    patch.setattr(commands, "execute_put", execute_put)
+
+
+def _nobody_stands(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Paxos, "_stand", lambda _self: None)
+
+
+def _a_slot_goes_wrong(patch: pytest.MonkeyPatch) -> None:
+    original = Store.apply
+
+    def apply(self: Store, slot: int, batch: CommandBatch | None, *, configuration: bytes | None = None) -> Any:
+        if slot == 20:
+            raise ValueError("not this one")
+        return original(self, slot, batch, configuration=configuration)
+
+    patch.setattr(Store, "apply", apply)
+
+
 @pytest.mark.parametrize(
     ("mistake", "laws"),
     [
@@ -296,6 +323,9 @@ def _each_slot_is_a_transaction(patch: pytest.MonkeyPatch) -> None:
         (_sessions_forget, {"L12"}),
         (_states_depend_on_whose_they_are, {"L8"}),
         (_each_slot_is_a_transaction, {"L9"}),
+        (_puts_do_not_tell_what_was_there, {"linearizable"}),
+        (_nobody_stands, {"liveness"}),
+        (_a_slot_goes_wrong, {"invariants"}),
     ],
 )
 def test_a_mistake_is_found_by_the_law_that_it_breaks(

@@ -17,8 +17,8 @@ from kvstore.testing.sim.events import (
     ProcessCrashed,
     ProcessStarted,
 )
+from kvstore.testing.sim.kill_switch import KILL_POINTS
 from kvstore.testing.sim.network import Weather
-from kvstore.testing.sim.process import KILL_POINTS
 
 from .stories import ask, elect, read, started, write
 
@@ -245,3 +245,40 @@ def test_a_disk_that_fails_ends_the_process() -> None:
     world.restart(leader)
     assert [e.incarnation for e in events if isinstance(e, ProcessStarted)] == [2]
     assert world.run_until(lambda: world.caught_up(world.node_ids), within_s=world.config.liveness_bound_s)
+
+
+def test_members_come_and_go() -> None:
+    """A node that belonged to nothing becomes a voter and catches up; the old leader leaves, and others go on."""
+    world = started(nodes=4, voters=3, alpha=4, inflight_slots_max=2)
+    leader = elect(world)
+    write(world, leader, b"k", b"before")
+    world.reconfigure(leader, voters=world.node_ids)
+    for number in range(6):
+        write(world, leader, b"k", b"%d" % number)
+    assert world.run_until(lambda: world.caught_up(world.node_ids), within_s=world.config.liveness_bound_s)
+    assert world.consensus.members() == world.node_ids
+    others = [n for n in world.node_ids if n != leader]
+    world.reconfigure(leader, voters=others)
+    for number in range(6):
+        ask(world, others[number % 3], Put(b"k", b"%d" % number), timeout_s=1.0)
+        world.run_for(0.5)
+    assert world.run_until(lambda: list(world.consensus.members()) == others, within_s=world.config.liveness_bound_s)
+    world.crash(leader)
+    assert elect(world) in others
+    write(world, others[0], b"k", b"after")
+    assert world.run_until(lambda: world.caught_up(others), within_s=world.config.liveness_bound_s)
+    assert read(world, others[2], b"k", serializable=True) == b"after"
+    world.check_histories()
+
+
+def test_a_graph_of_lanes_by_hand() -> None:
+    """Exactly the lanes that are named carry messages, and a second graph replaces the first."""
+    world = started()
+    elect(world)
+    for lanes in ([(1, 2), (2, 1)], [(2, 3), (3, 2)]):
+        world.connect_only(lanes)
+        world.run_for(0.5)
+        events: list[Event] = []
+        world.trace.subscribe(events.append)
+        world.run_for(5.0)
+        assert {(e.sender, e.to) for e in events if isinstance(e, MessageDelivered)} == set(lanes)

@@ -8,11 +8,13 @@ from html import escape
 from typing import Final
 
 from kvstore.testing.cli.diagram_svg import COLORS, LABELS, STYLE, drawing, sign
-from kvstore.testing.cli.layout import Layout
+from kvstore.testing.cli.layout import TOP_PX, Layout
 from kvstore.testing.cli.record import Recorder
 
 __all__ = ["html"]
 
+_CROP_PX: Final = TOP_PX - 14
+"""The names of the lanes stand in the header."""
 _PAGE_STYLE: Final = """
 body { margin: 0; font: 13px ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1f2937; }
 header { position: sticky; top: 0; background: #fffffff2; border-bottom: 1px solid #d1d5db; z-index: 2; }
@@ -83,13 +85,13 @@ def html(recorder: Recorder, title: str) -> str:
         f'<span style="left:{layout.x(lane):.0f}px">{escape(f"node {lane}" if lane in recorder.nodes else lane)}</span>'
         for lane in layout.lanes
     )
-    width, height = layout.width, layout.height
+    width, height = layout.width, layout.height - _CROP_PX
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f"<style>{_PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
         f'<header style="min-width:{width:.0f}px"><h1>{escape(title)}</h1>\n<div class="legend">{kinds}{signs}{bars}</div>\n'
         f'<div class="lanes">{names}</div></header>\n'
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}">\n{drawing(layout)}\n</svg>\n'
+        f'viewBox="0 {_CROP_PX} {width:.0f} {height:.0f}">\n{drawing(layout, heads=False)}\n</svg>\n'
         f'<div id="tip"></div>\n<script>{_SCRIPT}</script>\n</body></html>\n'
     )

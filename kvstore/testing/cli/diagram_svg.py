@@ -83,24 +83,28 @@ def svg(recorder: Recorder, title: str) -> str:
     )
 
 
-def drawing(layout: Layout) -> str:
+def drawing(layout: Layout, *, heads: bool = True) -> str:
+    """``heads``: with the names of the lanes. What is written lies above all that is drawn."""
     recorder = layout.recorder
     parts = [_markers()]
     bottom = layout.height - 16
     for lane in layout.lanes:
         x = layout.x(lane)
         name = f"node {lane}" if lane in recorder.nodes else lane
-        parts.append(f'<text class="head" x="{x:.1f}" y="{TOP_PX - 24}">{escape(name)}</text>')
+        if heads:
+            parts.append(f'<text class="head" x="{x:.1f}" y="{TOP_PX - 24}">{escape(name)}</text>')
         dash = "" if lane in recorder.nodes else ' stroke-dasharray="2 4"'
         parts.append(f'<line class="lane" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP_PX - 14}" y2="{bottom:.1f}"{dash}/>')
     parts += [_span(layout, span) for span in spans_of(recorder)]
     parts += [_fault_bar(layout, span, index) for index, span in enumerate(recorder.faults)]
     parts += [
-        f'<text class="time" x="92" y="{y + 4:.1f}">⋮ {seconds * 1000:.0f} ms pass ⋮</text>'
+        f'<text class="time" x="98" y="{y + 4:.1f}">⋮ {seconds * 1000:.0f} ms pass ⋮</text>'
         for y, seconds in layout.breaks
     ]
     parts += [_idle(layout, arrow) for arrow in recorder.arrows if arrow.is_idle]
-    parts += [_placed(layout, placed) for placed in layout.placed if isinstance(placed.item, Arrow)]
+    arrows = [(placed, placed.item) for placed in layout.placed if isinstance(placed.item, Arrow)]
+    parts += [_arrow(layout, arrow, placed) for placed, arrow in arrows]
+    parts += [_arrow_label(layout, arrow, placed) for placed, arrow in arrows]
     parts += [_placed(layout, placed) for placed in layout.placed if not isinstance(placed.item, Arrow)]
     parts += _clock(layout)
     return "\n".join(part for part in parts if part)
@@ -108,8 +112,6 @@ def drawing(layout: Layout) -> str:
 
 def _placed(layout: Layout, placed: Placed) -> str:
     match placed.item:
-        case Arrow():
-            return _arrow(layout, placed.item, placed.from_y, placed.y)
         case Mark(kind=MarkKind.NOTE):
             return _band(layout, placed.y, placed.item.text, "note", "#f3f4f6")
         case Mark():
@@ -117,6 +119,8 @@ def _placed(layout: Layout, placed: Placed) -> str:
         case FaultSpan():
             text = f"{placed.item.kind} is over" if placed.ends else f"{placed.item.kind}: {placed.item.text}"
             return _band(layout, placed.y, text, "fault", "#fef2f2")
+        case _:
+            return ""
 
 
 def _band(layout: Layout, y: float, text: str, style: str, color: str) -> str:
@@ -127,27 +131,40 @@ def _band(layout: Layout, y: float, text: str, style: str, color: str) -> str:
     )
 
 
-def _arrow(layout: Layout, arrow: Arrow, from_y: float, to_y: float) -> str:
+def _arrow(layout: Layout, arrow: Arrow, placed: Placed) -> str:
+    x1, x2 = layout.x(arrow.sender), layout.x(arrow.to)
+    direction = 1 if x2 > x1 else -1
+    color = COLORS[arrow.kind]
+    if is_broken(arrow, layout.recorder):
+        end = x1 + direction * LANE_PX * 0.62
+        tail, marker = sign("cross", end, placed.y, color), ""
+    else:
+        end = x2 - 5 * direction
+        tail, marker = "", f' marker-end="url(#m-{arrow.kind.name})"'
+    line = f'x1="{x1:.1f}" y1="{placed.from_y:.1f}" x2="{end:.1f}" y2="{placed.y:.1f}"'
+    return _group(arrow, f'<line class="wide" {line}/><line {line} stroke="{color}"{marker}/>{tail}')
+
+
+def _arrow_label(layout: Layout, arrow: Arrow, placed: Placed) -> str:
+    """Where it arrives, or where it leaves if it never does."""
     x1, x2 = layout.x(arrow.sender), layout.x(arrow.to)
     direction = 1 if x2 > x1 else -1
     broken = is_broken(arrow, layout.recorder)
-    end, label_x, anchor = x2 - 5 * direction, x2 - 12 * direction, "end" if direction > 0 else "start"
+    x = x1 + 9 * direction if broken else x2 - 12 * direction
+    anchor = "end" if (direction > 0) != broken else "start"
+    text = arrow.text
+    if arrow.copy_of is not None:
+        text += " (a copy)"
     if broken:
-        end = x1 + direction * LANE_PX * 0.62
-        to_y = max(to_y, from_y)
-        label_x, anchor = x1 + 9 * direction, "start" if direction > 0 else "end"
-    color = COLORS[arrow.kind]
-    copy = " (a copy)" if arrow.copy_of is not None else ""
-    line = f'x1="{x1:.1f}" y1="{from_y:.1f}" x2="{end:.1f}" y2="{to_y:.1f}"'
-    tail = sign("cross", end, to_y, color) if broken else ""
-    marker = "" if broken else f' marker-end="url(#m-{arrow.kind.name})"'
-    return (
-        f'<g class="arrow k-{arrow.kind.name}{" client" if arrow.kind is Kind.CLIENT else ""}">'
-        f"<title>{escape(_tip(arrow))}</title>"
-        f'<line class="wide" {line}/><line {line} stroke="{color}"{marker}/>{tail}'
-        f'<text class="halo" x="{label_x:.1f}" y="{to_y - 4:.1f}" text-anchor="{anchor}" style="fill:{color}">'
-        f"{escape(_short(arrow.text + copy))}</text></g>"
-    )
+        text += f", to {arrow.to}"
+    text = _short(text)
+    place = f'x="{x:.1f}" y="{placed.y - 4:.1f}" text-anchor="{anchor}" style="fill:{COLORS[arrow.kind]}"'
+    return _group(arrow, f'<text class="halo" {place}>{escape(text)}</text>')
+
+
+def _group(arrow: Arrow, content: str) -> str:
+    client = " client" if arrow.kind is Kind.CLIENT else ""
+    return f'<g class="arrow k-{arrow.kind.name}{client}"><title>{escape(_tip(arrow))}</title>{content}</g>'
 
 
 def _idle(layout: Layout, arrow: Arrow) -> str:

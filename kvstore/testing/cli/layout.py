@@ -12,16 +12,17 @@ from kvstore.testing.cli.record import Arrow, FaultSpan, Lane, Mark, MarkKind, R
 
 __all__ = ["BREAK_PX", "LANE_PX", "TOP_PX", "Layout", "Placed", "Span", "spans_of"]
 
-LANE_PX: Final = 236
+LANE_PX: Final = 244
+CLIENT_PX: Final = 170
 LEFT_PX: Final = 150
 TOP_PX: Final = 64
-LINE_PX: Final = 15
+LINE_PX: Final = 16
 BREAK_PX: Final = 44
 """How long a time may look in which nothing is told."""
-_PX_PER_S: Final = 2600.0
+_PX_PER_S: Final = 3000.0
 _NOTE_PX: Final = 34
 
-SILENT: Final = (MarkKind.FOLLOWS, MarkKind.LEADERLESS, MarkKind.LEARNED)
+SILENT: Final = (MarkKind.FOLLOWS, MarkKind.LEADERLESS, MarkKind.LEARNED, MarkKind.REFUSED)
 """What has a dot at most, and no label."""
 
 
@@ -61,11 +62,16 @@ class Layout:
         self._place()
 
     def x(self, lane: Lane) -> float:
-        return LEFT_PX + 40 + LANE_PX * self.lanes.index(lane)
+        return self._x_of(self.lanes.index(lane))
 
     @property
     def width(self) -> float:
-        return LEFT_PX + 40 + LANE_PX * len(self.lanes)
+        return self._x_of(len(self.lanes))
+
+    def _x_of(self, index: int) -> float:
+        """Clients stand closer to each other: little happens between them."""
+        closer = min(index, max(0, len(self.recorder.clients) - 1))
+        return LEFT_PX + 40 + CLIENT_PX * closer + LANE_PX * (index - closer)
 
     @property
     def height(self) -> float:
@@ -125,8 +131,9 @@ class Layout:
                 leaves[id(item)] = y
             elif isinstance(item, FaultSpan) or item.kind is MarkKind.NOTE:
                 y = max(y, *used) + _NOTE_PX / 2
-                used = [y + _NOTE_PX / 2 - LINE_PX] * len(used)
                 self.placed.append(Placed(item, y, ends=what == "ends"))
+                y += _NOTE_PX / 2 + 2
+                used = [y - LINE_PX + 4] * len(used)
             else:
                 gap = self.gap_of(item)
                 if gap is not None:

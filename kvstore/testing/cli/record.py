@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from kvstore.paxos.configurations import is_quorum
 from kvstore.paxos.durable import AcceptRecord, LearnRecord, PromiseRecord, Record
 from kvstore.paxos.effects import Role
 from kvstore.paxos.messages import (
@@ -24,7 +25,7 @@ from kvstore.paxos.messages import (
     SuspectReply,
     Transfer,
 )
-from kvstore.paxos.types import Ballot, NodeId, Slot
+from kvstore.paxos.types import Ballot, Configuration, NodeId, Slot
 from kvstore.testing.checking.history import Failed, Unknown
 from kvstore.testing.cli.words import (
     Kind,
@@ -64,6 +65,7 @@ class MarkKind(enum.Enum):
     PAUSED = "is paused"
     RESUMED = "goes on"
     WRITE_LOST = "loses a write"
+    REFUSED = "refuses"
     NOTE = "note"
 
 
@@ -115,7 +117,7 @@ class FaultSpan:
 class Recorder:
     """``hear`` every event. ``order`` is what there is to tell, in the order of the telling."""
 
-    def __init__(self, nodes: Sequence[NodeId]) -> None:
+    def __init__(self, nodes: Sequence[NodeId], configuration_at: Callable[[Slot], Configuration]) -> None:
         self.nodes: tuple[Lane, ...] = tuple(map(str, nodes))
         self.clients: list[Lane] = []
         self.arrows: list[Arrow] = []
@@ -134,7 +136,7 @@ class Recorder:
         """The ballot at which a quorum first had a slot's value."""
         self.led: list[str] = []
         """The ballots that came to lead, in order."""
-        self._quorum = len(nodes) // 2 + 1
+        self._configuration_at = configuration_at
         self._under_way: dict[int, Arrow] = {}
         self._landed: dict[Lane, deque[Arrow]] = {node: deque(maxlen=_RECENT_MAX) for node in self.nodes}
         self._voters: dict[tuple[Slot, Ballot], dict[NodeId, None]] = {}
@@ -144,6 +146,8 @@ class Recorder:
         match event:
             case events.MessageSent():
                 self._sent(event.number, event.sender, event.to, event.message, event.at)
+                if isinstance(event.message, Nack):
+                    self._refused(event, event.message)
             case events.MessageDuplicated():
                 arrow = self._sent(event.copy, event.sender, event.to, event.message, event.at)
                 arrow.copy_of = event.number
@@ -173,7 +177,8 @@ class Recorder:
                     )
             case events.ProcessCrashed():
                 self._landed[str(event.node)].clear()
-                self._mark(event.at, event.node, MarkKind.CRASHED, f"crashes ({event.why})")
+                why = "" if event.why == "by hand" else f" ({event.why})"
+                self._mark(event.at, event.node, MarkKind.CRASHED, f"crashes{why}")
             case events.ProcessPaused():
                 self._mark(event.at, event.node, MarkKind.PAUSED, "is paused")
             case events.ProcessResumed():
@@ -232,6 +237,20 @@ class Recorder:
         self._under_way[number] = arrow
         return arrow
 
+    def _refused(self, event: events.MessageSent, nack: Nack) -> None:
+        """Relates a Nack to the oldest message of its turn that it may answer and that has no answer yet."""
+        for arrow in self._landed[str(event.sender)]:
+            if (
+                arrow.number in event.causes
+                and arrow.sender == str(event.to)
+                and isinstance(arrow.message, Prepare | Accept | Heartbeat)
+                and arrow.message.ballot < nack.promised
+                and not arrow.effects
+            ):
+                text = f"refuses: it promised {nack.promised}"
+                self._mark(event.at, event.sender, MarkKind.REFUSED, text, arrow=arrow)
+                return
+
     def _land(self, number: int, at: float, lost: str) -> None:
         arrow = self._under_way.pop(number, None)
         if arrow is None:
@@ -269,7 +288,7 @@ class Recorder:
         voters[node] = None
         kind, own = MarkKind.ACCEPTED, " itself" if ballot.node_id == node else ""
         text = f"accepts slot {slot} at {ballot}{own}"
-        if len(voters) == self._quorum and slot not in self.chosen_at:
+        if slot not in self.chosen_at and is_quorum(self._configuration_at(slot), voters):
             self.chosen_at[slot] = ballot
             kind, text = MarkKind.CHOSEN, f"{text}; a quorum has it: chosen"
         arrow = self._cause(node, lambda m: isinstance(m, Accept) and (m.slot, m.ballot) == (slot, ballot))

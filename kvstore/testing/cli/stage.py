@@ -48,7 +48,7 @@ class Stage:
     ) -> None:
         self.seed = seed
         self.world = World(seed, config)
-        self.recorder = Recorder(self.world.node_ids)
+        self.recorder = Recorder(self.world.node_ids, self.world.consensus.configuration_at)
         self.world.trace.subscribe(self.recorder.hear)
         self.story = Story(self.recorder, tell or (lambda _line: None), heartbeats=heartbeats)
         self.world.trace.subscribe(self.story.hear)

@@ -73,6 +73,8 @@ class ConsensusJudge:
         self._ballots_of: dict[Slot, list[Ballot]] = {}
         self._voted: dict[tuple[Slot, Ballot], dict[NodeId, None]] = {}
         self._reports: dict[Ballot, dict[NodeId, _Report]] = {}
+        self._whole: dict[Ballot, list[NodeId]] = {}
+        """Whose promise of a ballot has come whole, in that order."""
         self._configurations = [GoverningConfiguration(Slot(0), first)]
         self.chosen: dict[Slot, Value] = {}
         self.chosen_end = Slot(0)
@@ -188,6 +190,8 @@ class ConsensusJudge:
         report.next_slot = message.next_slot
         report.newest.update({entry.slot: entry for entry in message.accepted})
         report.start_slot = max(report.start_slot, message.decided_end, message.first_slot)
+        if report.next_slot is None:
+            self._whole.setdefault(message.ballot, []).append(sender)
 
     def lets_out(self, node_id: NodeId, message: AnyMessage) -> None:
         """``message`` leaves the node."""
@@ -267,28 +271,34 @@ class ConsensusJudge:
     # What it computes
 
     def _may_propose(self, node_id: NodeId, node: _Node, accept: Accept) -> None:
-        """A quorum's whole promises: nothing below their ends, and the value of the highest ballot reported (L4)."""
+        """Some quorum's whole promises allow it: nothing below their ends, the value of the highest ballot (L4).
+
+        Promises count in the order in which they became whole: the leader may have proposed before the last of them.
+        """
         self._checked["L4"] += 1
         slot, ballot, value = accept.slot, accept.ballot, accept.value
-        reports = {n: r for n, r in self._reports.get(ballot, {}).items() if r.next_slot is None}
-        configuration = self.configuration_at(slot)
-        if not _is_quorum(configuration, dict.fromkeys((node_id, *reports))):
-            self._broken("L4", f"{ballot} proposes in slot {slot} with promises of {sorted(reports)} and itself only")
-        for reporter, report in reports.items():
-            if slot < report.start_slot:
-                self._broken(
-                    "L4",
-                    f"{ballot} proposes in slot {slot}; node {reporter} said all below {report.start_slot} is over",
-                )
         own = node.newest.get(slot)
         if isinstance(own, LearnRecord):
             return  # it may know by now that another value is chosen; this ballot has lost then
-        found = [report.newest[slot] for report in reports.values() if slot in report.newest]
-        if own is not None and own.ballot < ballot:
-            found.append(AcceptedEntry(slot, own.ballot, own.value))
-        highest = max(found, key=lambda entry: entry.ballot, default=None)
-        if highest is not None and highest.value != value:
-            self._broken("L4", f"{ballot} proposes {value} in slot {slot} and was told of {highest}")
+        highest = AcceptedEntry(slot, own.ballot, own.value) if own is not None and own.ballot < ballot else None
+        start_slot = Slot(0)
+        whole = self._whole.get(ballot, [])
+        for count in range(len(whole) + 1):
+            if count > 0:
+                report = self._reports[ballot][whole[count - 1]]
+                start_slot = max(start_slot, report.start_slot)
+                entry = report.newest.get(slot)
+                if entry is not None and (highest is None or entry.ballot > highest.ballot):
+                    highest = entry
+            if not _is_quorum(self.configuration_at(slot), (node_id, *whole[:count])):
+                continue
+            if slot >= start_slot and (highest is None or highest.value == value):
+                return
+        self._broken(
+            "L4",
+            f"{ballot} proposes {value} in slot {slot}; it has whole promises of {whole} and its own, "
+            f"was told that all below {start_slot} is over, and in this slot of {highest}",
+        )
 
     def _cannot_be_chosen_below(self, accept: Accept) -> None:
         """No other value can be or become chosen in a lower ballot ("Paxos Made Simple", P2b)."""

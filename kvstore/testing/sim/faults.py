@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 from kvstore.paxos.types import NodeId
-from kvstore.testing.sim.process import KILL_POINTS
+from kvstore.testing.sim.kill_switch import KILL_POINTS
 
 __all__ = ["Fault", "FaultKind", "Lanes", "draw_plan"]
 

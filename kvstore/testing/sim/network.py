@@ -1,7 +1,8 @@
 """The network: one lane per ordered pair of nodes, each with its own weather, and one connection per pair.
 
-A lane keeps order and loses nothing, as a TCP stream does, until a fault says otherwise. Faults overlap: each lays its
-own ``Weather`` on a lane and takes it away again.
+A lane is two streams, one for the protocol and one for bulk, as in ``kvstore.transport``. Each keeps order and loses
+nothing, as TCP does, until a fault says otherwise. Faults overlap: each lays its own ``Weather`` on a lane and takes it
+away again.
 
 - *loss*, *duplication*, *reordering*: each message by chance (but forwarded writes are never duplicated: their stream
   hands each over at most once, and without a session nothing tells a copy from a second request);
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from kvstore.paxos.messages import CatchUp, Decided, SnapshotOffer
 from kvstore.paxos.types import NodeId
 from kvstore.replica.messages import Forward, ForwardReply
 from kvstore.testing.sim.events import (
@@ -34,6 +36,7 @@ from kvstore.testing.sim.trace import Trace
 __all__ = ["InFlight", "Lane", "Network", "Weather"]
 
 _ONCE: Final = (Forward, ForwardReply)
+_BULK: Final = (Forward, ForwardReply, CatchUp, Decided, SnapshotOffer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,8 @@ class Lane:
     delay_s: float = 0.0
     clogged: bool = False
     cut: bool = False
-    last_arrival: float = 0.0
+    last_arrival: dict[bool, float] = field(default_factory=dict)
+    """Of the protocol's stream and of that for bulk."""
     held: list[InFlight] = field(default_factory=list)
     """What a clog holds back, in order."""
 
@@ -150,7 +154,8 @@ class Network:
         if lane.reorder and self._rng.random() < lane.reorder:
             arrival += self._latency() * 20 * self._rng.random()
         else:
-            lane.last_arrival = arrival = max(arrival, lane.last_arrival)
+            bulk = isinstance(wire.message, _BULK)
+            lane.last_arrival[bulk] = arrival = max(arrival, lane.last_arrival.get(bulk, 0.0))
         self._scheduler.at(arrival, lambda: self._arrive(lane, wire))
 
     def _arrive(self, lane: Lane, wire: InFlight) -> None:

@@ -41,6 +41,7 @@ from kvstore.testing.sim.events import (
     SlotsApplied,
     TimerFired,
 )
+from kvstore.testing.sim.kill_switch import KillSwitch
 from kvstore.testing.sim.network import InFlight, Network
 from kvstore.testing.sim.scheduler import Scheduler
 from kvstore.testing.sim.state_file import StateFile
@@ -48,17 +49,7 @@ from kvstore.testing.sim.state_judge import StateJudge
 from kvstore.testing.sim.trace import Trace
 from kvstore.testing.sim.watched import WatchedStore
 
-__all__ = ["KILL_POINTS", "Condition", "Process"]
-
-KILL_POINTS: Final = (
-    "commit.before",
-    "commit.after",
-    "send.before",
-    "send.middle",
-    "send.after",
-    "apply.middle",
-    "apply.after",
-)
+__all__ = ["Condition", "Process"]
 
 _INBOX_MAX: Final = 2000
 _LOG_PAGE_BYTES_MAX: Final = 1 << 20
@@ -107,7 +98,7 @@ class Process:
         self._rng = rng
         self._power_lost = False
         self._life = 0
-        self._kill_at: tuple[str, int, Callable[[], None]] | None = None
+        self._kill_switch = KillSwitch()
         self._forget_process()
 
     def _forget_process(self) -> None:
@@ -122,7 +113,7 @@ class Process:
         self._alarm = 0
         self._causes: tuple[int, ...] = ()
         self._applied_from = Slot(0)
-        self._kill_at = None
+        self._kill_switch.disarm()
 
     # The life of a process
 
@@ -197,12 +188,11 @@ class Process:
 
     def kill_at(self, point: str, passages: int, *, then: Callable[[], None]) -> None:
         """The process dies at the ``passages``-th passage (from 1) of a point; ``then`` is called after that."""
-        assert point in KILL_POINTS, f"there is no point {point}"
-        self._kill_at = (point, passages, then)
+        self._kill_switch.arm(point, passages, then)
 
     def spare(self) -> None:
         """Takes ``kill_at`` back."""
-        self._kill_at = None
+        self._kill_switch.disarm()
 
     def pause(self) -> None:
         """SIGSTOP: nothing happens in it; what comes waits."""
@@ -429,15 +419,11 @@ class Process:
         self._go_on()
 
     def _pass_point(self, point: str) -> None:
-        if self._kill_at is None or self._kill_at[0] != point:
-            return
-        _, passages, then = self._kill_at
-        if passages > 1:
-            self._kill_at = (point, passages - 1, then)
-            return
-        self.kill(f"at {point}")
-        then()
-        raise _Killed
+        then = self._kill_switch.passes(point)
+        if then is not None:
+            self.kill(f"at {point}")
+            then()
+            raise _Killed
 
     # What comes out
 

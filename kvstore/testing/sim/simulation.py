@@ -49,7 +49,8 @@ class SimulationConfig:
     ) -> "SimulationConfig":
         """``nodes``: the sizes to choose from. ``kinds``: the faults there may be."""
         rng = Random(f"{seed} configuration")  # noqa: S311  a simulation's dice
-        kinds = tuple(kinds)
+        allowed = tuple(kinds)
+        kinds = tuple(kind for kind in FaultKind if kind in allowed)  # in one order, however they were given
         changes_members = FaultKind.MEMBERSHIP in kinds and (len(kinds) == 1 or rng.random() < 0.3)
         if not changes_members:
             kinds = tuple(kind for kind in kinds if kind is not FaultKind.MEMBERSHIP)
@@ -276,7 +277,7 @@ def _draw_world(rng: Random, nodes: int, *, changes_members: bool) -> WorldConfi
         alpha=alpha,
         inflight_slots_max=rng.randint(1, alpha),
         page_entries_max=rng.choice((1, 2, 256)),
-        cached_slots_max=rng.choice((4, 16, 64)),
+        cached_slots_max=rng.choice((1, 4, 16, 64)),
         pending_max=rng.choice((2, 8, 16384)),
         batch_entries_max=rng.choice((1, 4, 512)),
         latency_s=rng.choice((0.0003, 0.001, 0.003)),

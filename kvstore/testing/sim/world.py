@@ -213,7 +213,8 @@ class World:
                             self.cut(sender, to)
 
     def connect_only(self, lanes: Iterable[tuple[int, int]]) -> None:
-        """Cuts every lane (sender, to) but these."""
+        """Of all lanes (sender, to) exactly these are not cut by hand."""
+        self.heal()
         kept = dict.fromkeys(lanes)
         for sender, to in self.network.lanes:
             if (sender, to) not in kept:

@@ -171,24 +171,26 @@ def experiment(cluster: LocalCluster, *, terms: int) -> None:
                 workers.kill("Ada")
             wait_for(client, terms * 2 // 5)
             leader = find_leader(client)
-            with step(f"kill node {leader}, which leads, with SIGKILL: the other two elect a leader, the workers go on"):
+            with step(
+                f"kill node {leader}, which leads, with SIGKILL: the other two elect a leader, the workers go on"
+            ):
                 cluster.kill(leader)
             wait_for(client, terms * 3 // 5)
             with step("kill Bob, and start Eve in his place: she reads what there is and takes up the work"):
                 workers.kill("Bob")
                 workers.start("Eve")
+            require(length(client) < terms, "the workers were done before the last of these deaths: take more --terms")
             with step(f"restart node {leader}: it recovers from its disk and catches up"):
                 cluster.restart(leader)
                 cluster.wait_serving(leader)
-            require(length(client) < terms, "the workers were done before the last of these deaths: take more --terms")
         with step("wait for Cyd, Dan and Eve"):
             claims = workers.results()
     finally:
         workers.end()
     for node_id in cluster.node_ids:
-        with step(f"read all {terms} terms through node {node_id} and check them"):
-            with Client(cluster.endpoint(node_id)) as client:
-                found = check(client.get_prefix(PREFIX).kvs, terms=terms)
+        told = step(f"read all {terms} terms through node {node_id} and check them")
+        with told, Client(cluster.endpoint(node_id)) as client:
+            found = check(client.get_prefix(PREFIX).kvs, terms=terms)
     print("          found by " + ", ".join(f"{name}: {count}" for name, count in sorted(found.items())))
     print(f"          the last one is {sum_of(terms)}")
     for name, claimed in claims.items():

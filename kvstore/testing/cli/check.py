@@ -145,13 +145,14 @@ def _shrink(
     failed: SeedResult, nodes: tuple[int, ...], faults: tuple[FaultKind, ...], plan: tuple[int, ...] | None
 ) -> tuple[int, ...]:
     assert failed.failure is not None
-    law = failed.failure.law
+    law, at = failed.failure.law, failed.failure.at
 
     def fails(numbers: tuple[int, ...]) -> bool:
         result = run_seed((failed.seed, nodes, faults, numbers))
         return result.failure is not None and result.failure.law == law
 
-    numbers = [fault.number for fault in config_of(failed.seed, nodes, faults, plan).plan]
+    # What would have struck later has no part in it.
+    numbers = [fault.number for fault in config_of(failed.seed, nodes, faults, plan).plan if fault.at <= at]
     return minimize(numbers, fails)
 
 

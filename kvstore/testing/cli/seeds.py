@@ -24,6 +24,7 @@ class Failure:
     """A broken law as it travels between processes; ``story`` tells the last events."""
 
     law: str
+    at: float
     detail: str
     story: str
 
@@ -56,7 +57,7 @@ def run_seed(job: tuple[int, tuple[int, ...], tuple[FaultKind, ...], tuple[int, 
     try:
         report = Simulation(seed, config_of(seed, nodes, kinds, plan)).run()
     except LawBroken as broken:
-        failure = Failure(broken.law, broken.detail, str(broken))
+        failure = Failure(broken.law, broken.at, broken.detail, str(broken))
     return SeedResult(seed, report, failure, time.process_time() - began)
 
 

@@ -31,7 +31,7 @@ def test_a_diagram_is_what_the_command_above_it_draws(
 @pytest.mark.parametrize(
     ("heading", "told"),
     [
-        ("A clean round", ("stands: raises ballot 1.2", "a quorum has it, chosen")),
+        ("A clean round", ("stands: raises ballot 1.2", "a quorum has it: chosen")),
         ("Two proposers duel", ("Nack: promised 1.3", "raises ballot 2.2", "accepted slot 0 at 1.2 put x=2")),
         ("The leader dies between accept and decision", ("Promise 2.3: accepted slot 0 at 1.1 put x=1",)),
         ("Adoption", ("raises ballot 2.1", "Nack: promised 2.2", "accepted slot 0 at 2.2 put x=bob")),

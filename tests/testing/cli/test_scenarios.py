@@ -62,5 +62,5 @@ def test_a_minority_decides_nothing_until_it_is_one_no_more(seed: int) -> None:
     outcome, _ = play_scenario("partition", seed)
     assert [row.value for row in outcome.log][0] == "put x=majority"
     told = "\n".join(outcome.story)
-    assert told.index("bob    done") < told.index("The partition heals")
+    assert told.index("→ bob      done") < told.index("The partition heals")
     assert "1 decides" not in told[: told.index("The partition heals")]

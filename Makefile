@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 # A Python of your choice: make setup PYTHON=python3.12
 PYTHON ?=
-# More for pytest: make test ARGS="-k quorum -x"
+# More for pytest or the benchmarks: make test ARGS="-k quorum -x"
 ARGS ?=
 
 .PHONY: help
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(STAMP) ## create .venv with everything in it; does nothing the second time
@@ -88,8 +88,12 @@ protos: setup ## generate the protobuf modules anew after a change of a .proto f
 	$(BIN)/python protos/generate.py
 
 .PHONY: bench
-bench: setup ## measure; writes docs/performance.md
-	$(BIN)/python -m benchmarks
+bench: setup ## measure this store; writes docs/performance.md. A first look: make bench ARGS=--quick
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-compare
+bench-compare: setup ## measure it beside etcd, ZooKeeper and PySyncObj, whichever are installed; says what is missing
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 .PHONY: check
 check: lint types test ## what CI checks

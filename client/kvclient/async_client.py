@@ -1,27 +1,24 @@
-"""The asyncio client: carries bytes, sleeps, reads the clock. Everything that is decided is decided elsewhere.
+"""The asyncio client: a future for each call, and the engine of its session underneath.
 
-The same methods as the blocking client's, awaited; many may run at once. Connections are made when first needed, on the
-event loop that runs then, and kept. A cancelled write may or may not have been done.
+The same methods as the blocking client's, awaited; many may run at once, and those that begin in the same turn of the
+event loop travel in one message. Connections are made when first needed, on the event loop that runs then, and kept:
+one client belongs to one loop. A cancelled call that was not sent yet never will be; a cancelled write that was sent
+may or may not be done, as after an ``UnknownOutcome``.
 """
 
 import asyncio
-import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
-import grpc
-import grpc.aio
-
 from kvclient import calls
-from kvclient.attempts import Attempt
 from kvclient.calls import Call
-from kvclient.decisions import Failure
+from kvclient.core import Core, StreamUnsupported
 from kvclient.endpoints import DEFAULT_ENDPOINT
-from kvclient.errors import ClientClosed, Code
-from kvclient.keys import Text, between, one, starting_with
+from kvclient.keys import Text, between, one, starting_with, to_bytes
 from kvclient.results import DeleteResult, EndpointStatus, KeyValue, Member, PutResult, RangeResult, TxnResult
-from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, answer_of, closed_failure, failure_of, status_of
+from kvclient.session.pending import REQUEST_BYTES_MAX, Pending, carries
+from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, remaining
 from kvclient.transaction import TransactionParts
 
 __all__ = ["AsyncClient", "AsyncTransaction"]
@@ -33,15 +30,19 @@ class AsyncClient:
     """Talks to one of ``endpoints`` and moves on to the next where that is safe.
 
     ``timeout`` bounds a whole call in seconds, all its attempts and pauses included; each method takes its own.
-    Every method raises a ``KvError``, and a write an ``UnknownOutcome`` where its fate is unknown.
+    Every method raises a ``KvError``, and a write an ``UnknownOutcome`` where its fate is unknown. A client for a call
+    or two need not be ``pipelined``: to open a session is a write of its own.
     """
 
     def __init__(
-        self, endpoints: str | Iterable[str] = DEFAULT_ENDPOINT, *, timeout: float = DEFAULT_TIMEOUT_S
+        self,
+        endpoints: str | Iterable[str] = DEFAULT_ENDPOINT,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        pipelined: bool = True,
     ) -> None:
         self._shell = Shell(endpoints, timeout_s=timeout)
-        self._channels: dict[str, grpc.aio.Channel] = {}
-        self._closed = False
+        self._core = Core(self._shell, pipelined=pipelined)
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -58,10 +59,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections. Calls that are under way end with an error."""
-        self._closed = True
-        channels = list(self._channels.values())
-        self._channels.clear()
-        await asyncio.gather(*(channel.close(grace=None) for channel in channels))
+        await self._core.close()
 
     # --- reads ---
 
@@ -72,7 +70,23 @@ class AsyncClient:
 
         Linearizable, unless ``serializable``: then the endpoint answers from what it has, which may be old.
         """
-        return await self._run(calls.get(key, revision=revision, serializable=serializable), timeout)
+        pipeline = self._core.pipeline()
+        if pipeline is None or revision or serializable or len(key) > REQUEST_BYTES_MAX:
+            return await self._run(calls.get(key, revision=revision, serializable=serializable), timeout)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._shell.timeout(timeout)
+        handle: asyncio.Future[KeyValue | None] = loop.create_future()
+        pending = Pending.get(to_bytes(key), deadline=deadline, handle=handle)
+        pipeline.submit(pending)
+        try:
+            return await handle
+        except asyncio.CancelledError:
+            pipeline.abandon(pending)
+            raise
+        except StreamUnsupported:
+            pass
+        call = calls.get(key, revision=0, serializable=False)
+        return await self._core.run_alone(call, remaining(deadline, loop.time()))
 
     async def range(
         self,
@@ -127,7 +141,24 @@ class AsyncClient:
 
     async def put(self, key: Text, value: Text, *, timeout: float | None = None) -> PutResult:
         """Set the key's value."""
-        return await self._run(calls.put(key, value), timeout)
+        key, value = to_bytes(key), to_bytes(value)
+        timeout_s = self._shell.timeout(timeout)
+        pipeline = self._core.pipeline()
+        if pipeline is None or len(key) + len(value) > REQUEST_BYTES_MAX:
+            return await self._core.run_alone(calls.put(key, value), timeout_s)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        handle: asyncio.Future[PutResult] = loop.create_future()
+        pending = Pending.put(key, value, deadline=deadline, handle=handle)
+        pipeline.submit(pending)
+        try:
+            return await handle
+        except asyncio.CancelledError:
+            pipeline.abandon(pending)
+            raise
+        except StreamUnsupported:
+            pass
+        return await self._core.run_alone(calls.put(key, value), remaining(deadline, loop.time()))
 
     async def delete(self, key: Text, *, timeout: float | None = None) -> DeleteResult:
         """Delete one key; ``deleted`` is 0 if it was absent."""
@@ -155,65 +186,28 @@ class AsyncClient:
 
     async def status(self, *, timeout: float | None = None) -> tuple[EndpointStatus, ...]:
         """What each endpoint says about itself, asked all at once; one that does not answer has its ``error`` set."""
-        timeout_s = self._shell.timeout(timeout)
-
-        async def ask(endpoint: str) -> EndpointStatus:
-            call = calls.status(endpoint)
-            answer = await self._send(call, Attempt(endpoint, pause_s=0.0, timeout_s=timeout_s))
-            return status_of(call, endpoint, answer)
-
-        return tuple(await asyncio.gather(*map(ask, self.endpoints)))
+        return await self._core.statuses(self._shell.timeout(timeout))
 
     async def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
         """The nodes of the cluster."""
-        return await self._run(calls.members(), timeout)
+        return await self._core.run_alone(calls.members(), timeout)
 
-    # --- carrying bytes ---
+    # --- on their way ---
 
     async def _run(self, call: Call[T], timeout: float | None) -> T:
-        attempts = self._shell.attempts(call, timeout_s=timeout)
-        attempt = attempts.first()
+        timeout_s = self._shell.timeout(timeout)
+        pipeline = self._core.pipeline()
+        if pipeline is None or not carries(call, is_open=pipeline.is_open):
+            return await self._core.run_alone(call, timeout_s)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
         try:
-            while True:
-                if attempt.pause_s:
-                    await asyncio.sleep(attempt.pause_s)
-                answer = await self._send(call, attempt)
-                result = answer if isinstance(answer, Failure) else attempts.result_in(answer)
-                if not isinstance(result, Failure):
-                    return result
-                attempt = attempts.failed(result, now=time.monotonic())
-        finally:
-            self._shell.preferred = attempts.preferred
-
-    async def _send(self, call: Call[T], attempt: Attempt) -> bytes | Failure:
-        """Send once. grpc's exceptions end here: what is raised later does not even have them as its context."""
-        method = self._method(call, attempt.endpoint)
-        try:
-            sent = method(call.payload, timeout=attempt.timeout_s, metadata=call.metadata, wait_for_ready=False)
-            return answer_of(await sent, endpoint=attempt.endpoint)
-        except grpc.RpcError as error:
-            return failure_of(error, endpoint=attempt.endpoint)
-        except asyncio.CancelledError:
-            # Closing the client cancels its calls: then this is news about the call, not a wish to end the task.
-            task = asyncio.current_task()
-            if not self._closed or (task is not None and task.cancelling()):
-                raise
-            return closed_failure(attempt.endpoint)
-        except KeyError as status:  # how grpc.aio, unlike grpc, takes a status that it has no name for
-            return Failure(Code.UNKNOWN, f"status {status}", attempt.endpoint)
-        except grpc.aio.UsageError:  # how grpc says that the channel has been closed meanwhile
+            pending = Pending.of(call, deadline=deadline, handle=loop.create_future())
+            result: T = await self._core.through(pipeline, pending)
+            return result
+        except StreamUnsupported:
             pass
-        raise ClientClosed
-
-    def _method(self, call: Call[T], endpoint: str) -> "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]":
-        if self._closed:
-            raise ClientClosed
-        channel = self._channels.get(endpoint)
-        if channel is None:
-            channel = self._channels[endpoint] = grpc.aio.insecure_channel(
-                endpoint, options=self._shell.channel_options
-            )
-        return channel.unary_unary(call.method, None, None)  # None: bytes as they are
+        return await self._core.run_alone(call, remaining(deadline, loop.time()))
 
 
 class AsyncTransaction(TransactionParts):

@@ -1,11 +1,11 @@
 """Every call: which method, which bytes to send, what the answer's bytes mean. No I/O, no clock, no endpoint chosen.
 
-Method paths and messages are etcd's. A call is serialized once, however often it is sent.
+Method paths and messages are etcd's, whether a call travels by itself or among others on a session's stream.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar, assert_never
+from typing import Any, Generic, TypeVar, assert_never
 
 from google.protobuf.message import DecodeError, Message
 from kvproto.etcd import rpc_pb2 as rpc
@@ -23,21 +23,49 @@ from kvclient.results import (
 )
 from kvclient.transaction import Compare, Comparison, Delete, Get, Operation, Put, TransactionParts
 
-__all__ = ["Call", "compare_and_swap", "delete", "get", "members", "put", "range_", "status", "transaction"]
+__all__ = [
+    "Call",
+    "compare_and_swap",
+    "delete",
+    "first_key_value",
+    "get",
+    "members",
+    "put",
+    "put_result",
+    "range_",
+    "status",
+    "transaction",
+]
 
 T = TypeVar("T")
-M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """``is_read``: to send it twice changes nothing. ``decode`` raises ValueError on bytes that are no answer to it."""
+    """``is_read``: to send it twice changes nothing. ``read`` turns the answer's message into the call's result.
+
+    ``read`` raises ValueError on a message that is no answer to the request.
+    """
 
     method: str
-    payload: bytes
-    decode: Callable[[bytes], T]
+    request: Message
+    response_class: type[Message]
+    read: Callable[[Any], T]
     is_read: bool
     needs_leader: bool = True
+
+    @property
+    def payload(self) -> bytes:
+        """The request as bytes."""
+        return self.request.SerializeToString()
+
+    def decode(self, payload: bytes) -> T:
+        """The result in these bytes; raises ValueError on bytes that are no answer to the request."""
+        try:
+            message = self.response_class.FromString(payload)
+        except DecodeError as error:
+            raise ValueError(str(error)) from None
+        return self.read(message)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -53,7 +81,7 @@ def get(key: Text, *, revision: int, serializable: bool) -> Call[KeyValue | None
     request = _range_request(one(key))
     request.revision = revision
     request.serializable = serializable
-    return _range_call(request, lambda response: _key_value(response.kvs[0]) if response.kvs else None)
+    return _range_call(request, first_key_value)
 
 
 def range_(
@@ -97,8 +125,9 @@ def status(endpoint: str) -> Call[EndpointStatus]:
 
     return Call(
         "/etcdserverpb.Maintenance/Status",
-        rpc.StatusRequest().SerializeToString(),
-        _decoder(rpc.StatusResponse, read),
+        rpc.StatusRequest(),
+        rpc.StatusResponse,
+        read,
         is_read=True,
         needs_leader=False,
     )
@@ -121,8 +150,9 @@ def members() -> Call[tuple[Member, ...]]:
 
     return Call(
         "/etcdserverpb.Cluster/MemberList",
-        rpc.MemberListRequest(linearizable=True).SerializeToString(),
-        _decoder(rpc.MemberListResponse, read),
+        rpc.MemberListRequest(linearizable=True),
+        rpc.MemberListResponse,
+        read,
         is_read=True,
     )
 
@@ -133,15 +163,13 @@ def members() -> Call[tuple[Member, ...]]:
 def put(key: Text, value: Text) -> Call[PutResult]:
     """Put one key."""
     request = rpc.PutRequest(key=to_bytes(key), value=to_bytes(value))
-    decode = _decoder(rpc.PutResponse, _put_result)
-    return Call("/etcdserverpb.KV/Put", request.SerializeToString(), decode, is_read=False)
+    return Call("/etcdserverpb.KV/Put", request, rpc.PutResponse, put_result, is_read=False)
 
 
 def delete(interval: Interval) -> Call[DeleteResult]:
     """Delete all keys in the interval."""
     request = rpc.DeleteRangeRequest(key=interval.key, range_end=interval.range_end)
-    decode = _decoder(rpc.DeleteRangeResponse, _delete_result)
-    return Call("/etcdserverpb.KV/DeleteRange", request.SerializeToString(), decode, is_read=False)
+    return Call("/etcdserverpb.KV/DeleteRange", request, rpc.DeleteRangeResponse, _delete_result, is_read=False)
 
 
 def transaction(parts: TransactionParts) -> Call[TxnResult]:
@@ -152,30 +180,17 @@ def transaction(parts: TransactionParts) -> Call[TxnResult]:
         failure=map(_operation, parts.failure),
     )
     is_read = all(isinstance(operation, Get) for operation in (*parts.success, *parts.failure))
-    return Call(
-        "/etcdserverpb.KV/Txn", request.SerializeToString(), _decoder(rpc.TxnResponse, _txn_result), is_read=is_read
-    )
+    return Call("/etcdserverpb.KV/Txn", request, rpc.TxnResponse, _txn_result, is_read=is_read)
 
 
 def compare_and_swap(key: Text, expected: Text | None, new: Text) -> Call[bool]:
     """Put ``new`` if the key's value is ``expected``, or with None if the key is absent; whether it did."""
     comparison = Compare.absent(key) if expected is None else Compare.value(key) == expected
     swap = transaction(TransactionParts().when(comparison).then(Put(key, new)))
-    return Call(swap.method, swap.payload, lambda payload: swap.decode(payload).succeeded, is_read=False)
+    return Call(swap.method, swap.request, rpc.TxnResponse, lambda response: bool(response.succeeded), is_read=False)
 
 
 # --- to and from messages --------------------------------------------------------------------------------------------
-
-
-def _decoder(message_type: type[M], read: Callable[[M], T]) -> Callable[[bytes], T]:
-    def decode(payload: bytes) -> T:
-        try:
-            message = message_type.FromString(payload)
-        except DecodeError as error:
-            raise ValueError(str(error)) from None
-        return read(message)
-
-    return decode
 
 
 def _range_request(interval: Interval) -> rpc.RangeRequest:
@@ -185,8 +200,9 @@ def _range_request(interval: Interval) -> rpc.RangeRequest:
 def _range_call(request: rpc.RangeRequest, read: Callable[[rpc.RangeResponse], T]) -> Call[T]:
     return Call(
         "/etcdserverpb.KV/Range",
-        request.SerializeToString(),
-        _decoder(rpc.RangeResponse, read),
+        request,
+        rpc.RangeResponse,
+        read,
         is_read=True,
         needs_leader=not request.serializable,
     )
@@ -234,7 +250,7 @@ def _txn_result(response: rpc.TxnResponse) -> TxnResult:
 def _operation_result(response: rpc.ResponseOp) -> OperationResult:
     match response.WhichOneof("response"):
         case "response_put":
-            return _put_result(response.response_put)
+            return put_result(response.response_put)
         case "response_range":
             return _range_result(response.response_range)
         case "response_delete_range":
@@ -243,7 +259,8 @@ def _operation_result(response: rpc.ResponseOp) -> OperationResult:
             raise ValueError(f"an operation that was not asked for was answered: {kind}")
 
 
-def _put_result(response: rpc.PutResponse) -> PutResult:
+def put_result(response: rpc.PutResponse) -> PutResult:
+    """The revision."""
     return PutResult(revision=response.header.revision)
 
 
@@ -258,6 +275,12 @@ def _range_result(response: rpc.RangeResponse) -> RangeResult:
         more=response.more,
         revision=response.header.revision,
     )
+
+
+def first_key_value(response: rpc.RangeResponse) -> KeyValue | None:
+    """What a get of one key found."""
+    kvs = response.kvs
+    return _key_value(kvs[0]) if kvs else None
 
 
 def _key_value(message: rpc.KeyValue) -> KeyValue:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from kvclient import errors
 from kvclient.errors import Code, KvError
 
-__all__ = ["CLOSED_DURING_THE_CALL", "Decision", "Failure", "SendAgain", "decide", "error_of"]
+__all__ = ["CLOSED_DURING_THE_CALL", "Decision", "Failure", "SendAgain", "code_of", "decide", "error_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class Failure:
     code: Code
     text: str
     endpoint: str
+
+
+_CODES = dict(enumerate(Code, start=1))
+
+
+def code_of(number: int) -> Code:
+    """gRPC's number for it; 0, which is no failure, and unheard-of ones are unknown failures."""
+    return _CODES.get(number, Code.UNKNOWN)
 
 
 class SendAgain(enum.Enum):

@@ -5,6 +5,7 @@
             NoLeader            the cluster has no leader at the moment
         DeadlineExceeded        a read was not answered in time
         UnknownOutcome          a write was sent and nobody can say whether it was done
+            SessionExpired      the session that would have told is not known any more
         Refused                 the server said no and changed nothing
             InvalidArgument, NotFound, AlreadyExists, FailedPrecondition, ResourceExhausted,
             PermissionDenied, Unauthenticated, Unsupported
@@ -37,6 +38,7 @@ __all__ = [
     "Refused",
     "ResourceExhausted",
     "ServerFailed",
+    "SessionExpired",
     "Unauthenticated",
     "Unavailable",
     "UnknownOutcome",
@@ -45,7 +47,7 @@ __all__ = [
 
 
 class Code(enum.Enum):
-    """gRPC's status codes by name: what came over the wire, or what the local library made of its absence."""
+    """gRPC's status codes, numbered from 1: what came over the wire, or what the library here made of its absence."""
 
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
@@ -101,12 +103,17 @@ class DeadlineExceeded(KvError):
 class UnknownOutcome(KvError):
     """The write was sent, and no answer tells whether it was, or will be, done.
 
-    The client never sends such a write again by itself. Read before deciding, or make the write one that may be done
+    Where a session tells copies apart, the client has sent it as often as there was time for; elsewhere, once. Read
+    before deciding, or make the write one that may be done
     twice: a put of the same value, a compare-and-swap.
     """
 
     def __str__(self) -> str:
         return f"{self.endpoint}: whether the write was done is unknown: {self.text or self.code.value}"
+
+
+class SessionExpired(UnknownOutcome):
+    """The write was sent more than once, and the servers have forgotten the session that told its copies apart."""
 
 
 class Refused(KvError):

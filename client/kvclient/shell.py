@@ -14,9 +14,15 @@ from kvclient.endpoints import channel_options, parse_endpoints
 from kvclient.errors import Code
 from kvclient.results import EndpointStatus
 
-__all__ = ["DEFAULT_TIMEOUT_S", "Shell", "answer_of", "closed_failure", "failure_of", "status_of"]
+__all__ = ["DEFAULT_TIMEOUT_S", "Shell", "answer_of", "closed_failure", "failure_of", "remaining", "status_of"]
 
 DEFAULT_TIMEOUT_S = 5.0
+
+# How long a server may keep a session's requests without a word before another one is asked; where there is no other
+# one, only for as long as it takes to be sure that this connection is dead.
+SILENCE_MIN_S = 0.25
+SILENCE_MAX_S = 2.0
+SILENCE_ALONE_S = 10.0
 
 T = TypeVar("T")
 
@@ -29,7 +35,10 @@ class Shell:
         self.timeout_s = checked_timeout(timeout_s)
         self.channel_options = channel_options(self.endpoints, timeout_s=timeout_s)
         self.preferred = 0
-        self._rng = random.Random()  # noqa: S311  # spreads pauses, guards no secret
+        alone = len(self.endpoints) == 1
+        share_s = timeout_s / (len(self.endpoints) + 1)
+        self.silence_s = SILENCE_ALONE_S if alone else min(SILENCE_MAX_S, max(SILENCE_MIN_S, share_s))
+        self.rng = random.Random()  # noqa: S311  # spreads pauses, guards no secret
 
     def timeout(self, timeout_s: float | None) -> float:
         """A call's own timeout, or else the client's."""
@@ -43,7 +52,7 @@ class Shell:
             first=self.preferred,
             timeout_s=self.timeout(timeout_s),
             now=time.monotonic(),
-            rng=self._rng,
+            rng=self.rng,
         )
 
 
@@ -55,6 +64,11 @@ def status_of(call: Call[EndpointStatus], endpoint: str, answer: bytes | Failure
         except ValueError as unreadable:
             answer = Failure(Code.INTERNAL, f"unreadable answer: {unreadable}", endpoint)
     return EndpointStatus(endpoint, error_of(answer))
+
+
+def remaining(deadline: float, now: float) -> float:
+    """What is left of a call's time; never nothing, so that the call ends where calls end."""
+    return max(0.001, deadline - now)
 
 
 def answer_of(payload: bytes | None, *, endpoint: str) -> bytes | Failure:

@@ -1,39 +1,32 @@
-"""The blocking client: carries bytes, sleeps, reads the clock. Everything that is decided is decided elsewhere.
+"""The blocking client: many threads share one, and their calls share batches.
 
-One client may be shared by threads. Connections are made when first needed and kept. gRPC's blocking channels move only
-while a call is under way: between calls they neither notice that a server has gone, so that the next write breaks with
-its outcome unknown, nor finish connecting again. Whoever subscribes to a channel's connectivity gets a thread that
-keeps it moving: hence the subscriptions. That thread looks up every 0.2 s, and ``close`` waits until it has ended:
-an interpreter that ends before it may leave a lock of gRPC's locked, and then wait for it for ever. Hence the
-finalizer, for programs that forget to close. For the same reason gRPC's own futures are not used: they need such a
-thread as well.
+A call goes into an inbox, and its thread waits on a lock of its own until the loop in the background has the answer;
+the loop is woken once for all calls that came while it was busy. So threads that call at the same time travel in one
+message, and the stream, the deadlines and everything that is decided are the asyncio client's.
+
+One client may be shared by any number of threads, and belongs to the process that made it: see ``background`` on forks.
 """
 
-import threading
 import time
 import weakref
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine, Iterable
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import grpc
-
 from kvclient import calls
-from kvclient.attempts import Attempt
+from kvclient.background import Background, Waiter, check_not_forked, is_forked
 from kvclient.calls import Call
-from kvclient.decisions import Failure
+from kvclient.core import Core, StreamUnsupported
 from kvclient.endpoints import DEFAULT_ENDPOINT
-from kvclient.errors import ClientClosed, Code
-from kvclient.keys import Text, between, one, starting_with
+from kvclient.errors import ClientClosed, Code, KvError
+from kvclient.keys import Text, between, one, starting_with, to_bytes
 from kvclient.results import DeleteResult, EndpointStatus, KeyValue, Member, PutResult, RangeResult, TxnResult
-from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, answer_of, closed_failure, failure_of, status_of
+from kvclient.session.pending import REQUEST_BYTES_MAX, Pending, carries
+from kvclient.shell import DEFAULT_TIMEOUT_S, Shell, remaining
 from kvclient.transaction import TransactionParts
 
 __all__ = ["Client", "Transaction"]
-
-THREADS_WAIT_MAX_S = 5.0
-THREADS_POLL_S = 0.002
 
 T = TypeVar("T")
 
@@ -42,8 +35,8 @@ class Client:
     """Talks to one of ``endpoints`` and moves on to the next where that is safe.
 
     ``timeout`` bounds a whole call in seconds, all its attempts and pauses included; each method takes its own.
-    Every method raises a ``KvError``, and a write an ``UnknownOutcome`` where its fate is unknown. A client that makes
-    one call and is closed need not ``watch_connections``: it then closes at once.
+    Every method raises a ``KvError``, and a write an ``UnknownOutcome`` where its fate is unknown. A client for a call
+    or two need not be ``pipelined``: to open a session is a write of its own.
     """
 
     def __init__(
@@ -51,14 +44,18 @@ class Client:
         endpoints: str | Iterable[str] = DEFAULT_ENDPOINT,
         *,
         timeout: float = DEFAULT_TIMEOUT_S,
-        watch_connections: bool = True,
+        pipelined: bool = True,
     ) -> None:
         self._shell = Shell(endpoints, timeout_s=timeout)
-        self._watch_connections = watch_connections
-        self._lock = threading.Lock()
-        self._channels: dict[str, grpc.Channel] = {}
+        self._core = Core(self._shell, pipelined=pipelined)
+        self._is_pipelined = pipelined
+        self._lock = Lock()
+        self._inbox: list[Pending] = []
+        self._is_woken = False
         self._closed = False
-        weakref.finalize(self, _close_all, self._channels)  # for who forgets to close; runs at exit as well
+        self._background: Background | None = Background.acquire()
+        self._finalizer = weakref.finalize(self, _drop, self._core, self._background)
+        self._finalizer.atexit = False  # the background has its own way to end then
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -74,12 +71,17 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections. Calls in other threads end with an error."""
+        """Close the connections. Calls in other threads end with an error, before this returns."""
+        check_not_forked()
         with self._lock:
             self._closed = True
-            channels = self._channels.copy()
-            self._channels.clear()
-        _close_all(channels)
+            self._finalizer.detach()
+            background, self._background = self._background, None
+        if background is not None:
+            try:
+                background.run(self._close())
+            finally:
+                background.release()
 
     # --- reads ---
 
@@ -90,7 +92,15 @@ class Client:
 
         Linearizable, unless ``serializable``: then the endpoint answers from what it has, which may be old.
         """
-        return self._run(calls.get(key, revision=revision, serializable=serializable), timeout)
+        if not self._is_pipelined or revision or serializable or len(key) > REQUEST_BYTES_MAX:
+            return self._run(calls.get(key, revision=revision, serializable=serializable), timeout)
+        deadline = time.monotonic() + self._shell.timeout(timeout)
+        try:
+            result: KeyValue | None = self._through(Pending.get(to_bytes(key), deadline=deadline, handle=Waiter()))
+            return result
+        except StreamUnsupported:
+            self._is_pipelined = False
+        return self._alone(calls.get(key, revision=0, serializable=False), deadline)
 
     def range(
         self,
@@ -145,7 +155,15 @@ class Client:
 
     def put(self, key: Text, value: Text, *, timeout: float | None = None) -> PutResult:
         """Set the key's value."""
-        return self._run(calls.put(key, value), timeout)
+        key, value = to_bytes(key), to_bytes(value)
+        deadline = time.monotonic() + self._shell.timeout(timeout)
+        if self._is_pipelined and len(key) + len(value) <= REQUEST_BYTES_MAX:
+            try:
+                result: PutResult = self._through(Pending.put(key, value, deadline=deadline, handle=Waiter()))
+                return result
+            except StreamUnsupported:
+                self._is_pipelined = False
+        return self._alone(calls.put(key, value), deadline)
 
     def delete(self, key: Text, *, timeout: float | None = None) -> DeleteResult:
         """Delete one key; ``deleted`` is 0 if it was absent."""
@@ -171,87 +189,85 @@ class Client:
 
     def status(self, *, timeout: float | None = None) -> tuple[EndpointStatus, ...]:
         """What each endpoint says about itself, asked all at once; one that does not answer has its ``error`` set."""
-        timeout_s = self._shell.timeout(timeout)
-        asked = [calls.status(endpoint) for endpoint in self.endpoints]
-        attempts = [Attempt(endpoint, pause_s=0.0, timeout_s=timeout_s) for endpoint in self.endpoints]
-        pool = ThreadPoolExecutor(len(asked))
-        try:
-            answers = list(pool.map(self._send, asked, attempts))
-        finally:
-            pool.shutdown(wait=False)  # an interrupt need not wait for answers
-        return tuple(map(status_of, asked, self.endpoints, answers))
+        return self._await(self._core.statuses(self._shell.timeout(timeout)))
 
     def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
         """The nodes of the cluster."""
-        return self._run(calls.members(), timeout)
+        return self._alone(calls.members(), time.monotonic() + self._shell.timeout(timeout))
 
-    # --- carrying bytes ---
+    # --- on their way ---
 
     def _run(self, call: Call[T], timeout: float | None) -> T:
-        attempts = self._shell.attempts(call, timeout_s=timeout)
-        attempt = attempts.first()
-        try:
-            while True:
-                if attempt.pause_s:
-                    time.sleep(attempt.pause_s)
-                answer = self._send(call, attempt)
-                result = answer if isinstance(answer, Failure) else attempts.result_in(answer)
-                if not isinstance(result, Failure):
-                    return result
-                attempt = attempts.failed(result, now=time.monotonic())
-        finally:
-            self._shell.preferred = attempts.preferred
+        timeout_s = self._shell.timeout(timeout)
+        deadline = time.monotonic() + timeout_s
+        if self._is_pipelined and carries(call, is_open=True):
+            try:
+                result: T = self._through(Pending.of(call, deadline=deadline, handle=Waiter()))
+                return result
+            except StreamUnsupported:
+                self._is_pipelined = False
+        return self._alone(call, deadline)
 
-    def _send(self, call: Call[T], attempt: Attempt) -> bytes | Failure:
-        """Send once. grpc's exceptions end here: what is raised later does not even have them as its context."""
-        method = self._method(call, attempt.endpoint)
-        try:
-            payload = method(call.payload, timeout=attempt.timeout_s, metadata=call.metadata, wait_for_ready=False)
-            return answer_of(payload, endpoint=attempt.endpoint)
-        except grpc.RpcError as error:
-            failure = failure_of(error, endpoint=attempt.endpoint)
-            if self._closed and failure.code is Code.CANCELLED:
-                return closed_failure(attempt.endpoint)
-            return failure
-        except ValueError:  # how grpc says that another thread has closed the channel meanwhile
-            pass
-        raise ClientClosed
-
-    def _method(self, call: Call[T], endpoint: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
+    def _through(self, call: Pending) -> Any:
+        """The call's result, by way of the stream."""
+        check_not_forked()
+        background = self._background
         with self._lock:
-            if self._closed:
+            if background is None or self._closed:
                 raise ClientClosed
-            channel = self._channels.get(endpoint)
-            if channel is None:
-                channel = grpc.insecure_channel(endpoint, options=self._shell.channel_options)
-                if self._watch_connections:
-                    channel.subscribe(_ignore)  # for its thread, see the module's docstring
-                self._channels[endpoint] = channel
-            return channel.unary_unary(call.method, None, None)  # None: bytes as they are
+            self._inbox.append(call)
+            if not self._is_woken:
+                self._is_woken = True
+                background.loop.call_soon_threadsafe(self._take_inbox)
+        try:
+            return call.handle.wait()
+        except BaseException:
+            if not call.handle.done():  # interrupted
+                background.loop.call_soon_threadsafe(self._abandon, call)
+            raise
+
+    def _alone(self, call: Call[T], deadline: float) -> T:
+        return self._await(self._core.run_alone(call, remaining(deadline, time.monotonic())))
+
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        if is_forked():
+            work.close()
+            check_not_forked()
+        with self._lock:
+            background = None if self._closed else self._background
+        if background is None:
+            work.close()
+            raise ClientClosed
+        return background.run(work)
+
+    # --- on the background's loop ---
+
+    async def _close(self) -> None:
+        self._take_inbox()
+        await self._core.close()
+
+    def _take_inbox(self) -> None:
+        with self._lock:
+            calls, self._inbox = self._inbox, []
+            self._is_woken = False
+        for call in calls:
+            try:
+                pipeline = self._core.pipeline()
+                if pipeline is None:
+                    raise StreamUnsupported(code=Code.UNIMPLEMENTED, text="", endpoint=self.endpoints[0])
+                pipeline.submit(call)
+            except KvError as error:
+                call.handle.set_exception(error)
+
+    def _abandon(self, call: Pending) -> None:
+        pipeline = None if self._closed else self._core.pipeline()
+        if pipeline is not None:
+            pipeline.abandon(call)
 
 
-def _close_all(channels: dict[str, grpc.Channel]) -> None:
-    for channel in channels.values():
-        channel.unsubscribe(_ignore)
-    for channel in channels.values():
-        _await_its_threads(channel)
-    for channel in channels.values():
-        channel.close()
-
-
-def _await_its_threads(channel: grpc.Channel) -> None:
-    """Until gRPC's threads for the connectivity have ended, see above. gRPC has no public way to ask for that."""
-    state: Any = channel._connectivity_state  # type: ignore[attr-defined]  # noqa: SLF001
-    deadline = time.monotonic() + THREADS_WAIT_MAX_S
-    while time.monotonic() < deadline:
-        with state.lock:
-            if not (state.polling or state.delivering):
-                return
-        time.sleep(THREADS_POLL_S)
-
-
-def _ignore(_: grpc.ChannelConnectivity) -> None:
-    """Nobody wants the news of a connection; only that somebody listens for them."""
+def _drop(core: Core, background: Background) -> None:
+    """The client is garbage, and nobody has closed it."""
+    background.dismiss(core.close)
 
 
 class Transaction(TransactionParts):

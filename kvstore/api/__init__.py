@@ -6,9 +6,9 @@ transport's types come in here: a thin front of the server puts the registry on 
 
 from kvstore.api.context import Context
 from kvstore.api.errors import ApiError, NoLeader, TimedOut, TooManyRequests
-from kvstore.api.port import ConfiguredMember, HeaderFields, NodeStatus, ReplicaPort
+from kvstore.api.port import ConfiguredMember, HeaderFields, NodeStatus, ReplicaPort, SessionSink
 from kvstore.api.service import REQUEST_TIMEOUT_S
-from kvstore.api.services import Handler, Method, etcd_methods
+from kvstore.api.services import Handler, Method, StreamHandler, all_methods, etcd_methods
 
 __all__ = [
     "REQUEST_TIMEOUT_S",
@@ -21,7 +21,10 @@ __all__ = [
     "NoLeader",
     "NodeStatus",
     "ReplicaPort",
+    "SessionSink",
+    "StreamHandler",
     "TimedOut",
     "TooManyRequests",
+    "all_methods",
     "etcd_methods",
 ]

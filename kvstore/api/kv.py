@@ -37,7 +37,7 @@ class Kv(Service):
             check_range(request)
             if not request.serializable:
                 await self._linearizable(context)
-            response = self._port.store.range(request)
+            response = await self._read(request)
         except Refused as refused:
             raise ApiError.of(refused) from None
         return self._signed(response)

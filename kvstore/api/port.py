@@ -4,16 +4,20 @@ The node implements it in the server, a single in-memory replica in the tests. A
 owns the store, between turns: what ``store`` answers is what was applied and committed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 from kvproto.command_pb2 import Entry
+from kvproto.session_pb2 import Leader
 
-from kvstore.mvcc import Store
+from kvstore.mvcc import Result, Store
 
-__all__ = ["ConfiguredMember", "HeaderFields", "NodeStatus", "ReplicaPort"]
+__all__ = ["ConfiguredMember", "HeaderFields", "NodeStatus", "ReplicaPort", "SessionSink"]
+
+SessionSink = Callable[[Sequence[tuple[int, Result]]], None]
+"""Gets the answers to a session's requests, those of a turn at once, as (sequence, result). Must not raise or wait."""
 
 
 class HeaderFields(NamedTuple):
@@ -59,6 +63,30 @@ class ReplicaPort(Protocol):
 
     async def linearizable(self) -> None:
         """Returns once ``store`` may answer a linearizable read that began with this call (L7). Raises ApiError."""
+        ...
+
+    async def open_session(self) -> int:
+        """A new exactly-once session. Raises ApiError; waits without a limit otherwise."""
+        ...
+
+    def attach(self, session: int, sink: SessionSink) -> None:
+        """``sink`` gets the answers to what is submitted in this session, and replaces one that did so before."""
+        ...
+
+    def detach(self, session: int, sink: SessionSink) -> None:
+        """No answers come any more, unless another sink has taken the place of this one."""
+        ...
+
+    async def submit(self, session: int, entries: Sequence[Entry]) -> None:
+        """Requests of an attached session. Waits while the replica has too much to do."""
+        ...
+
+    def leader(self) -> Leader:
+        """Who leads, as far as this node knows, and where its clients connect, as far as that was published."""
+        ...
+
+    def watch_leadership(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """``changed`` is called whenever ``leader`` may have changed, until the returned function is."""
         ...
 
     def header_fields(self) -> HeaderFields:

@@ -4,7 +4,7 @@ What is not here does not exist; a front answers it with UNIMPLEMENTED. Paths be
 package of our own.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from kvproto.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
+from kvproto.session_pb2 import ClientBatch, ServerBatch
 
 from kvstore.api.cluster import Cluster
 from kvstore.api.context import Context
@@ -30,8 +31,12 @@ from kvstore.api.kv import Kv
 from kvstore.api.maintenance import Maintenance
 from kvstore.api.port import ReplicaPort
 from kvstore.api.service import REQUEST_TIMEOUT_S
+from kvstore.api.session import Sessions
 
-__all__ = ["Handler", "Method", "etcd_methods"]
+__all__ = ["Handler", "Method", "StreamHandler", "all_methods", "etcd_methods"]
+
+StreamHandler = Callable[[AsyncIterator[Any], Context], AsyncIterator[Message]]
+"""Takes the messages that come in; gives those that go out until the call ends, or raises ApiError."""
 
 Handler = Callable[[Any, Context], Coroutine[Any, Any, Message]]
 """Takes a message of the method's request class; answers with one of its response class or raises ApiError."""
@@ -39,12 +44,13 @@ Handler = Callable[[Any, Context], Coroutine[Any, Any, Message]]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """``path`` is ``/package.Service/Name``."""
+    """``path`` is ``/package.Service/Name``. A stream has a ``stream_handler`` and no other."""
 
     path: str
-    handler: Handler
+    handler: Handler | None
     request_class: type[Message]
     response_class: type[Message]
+    stream_handler: StreamHandler | None = None
 
     @property
     def service(self) -> str:
@@ -69,3 +75,12 @@ def etcd_methods(port: ReplicaPort, *, request_timeout_s: float = REQUEST_TIMEOU
         Method("/etcdserverpb.Cluster/MemberList", cluster.member_list, MemberListRequest, MemberListResponse),
     )
     return {method.path: method for method in methods}
+
+
+def all_methods(port: ReplicaPort, *, request_timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, Method]:
+    """The etcd API and the session stream, by path."""
+    sessions = Sessions(port, request_timeout_s=request_timeout_s)
+    stream = Method(
+        "/kvstore.session.v1.Session/Stream", None, ClientBatch, ServerBatch, stream_handler=sessions.stream
+    )
+    return etcd_methods(port, request_timeout_s=request_timeout_s) | {stream.path: stream}

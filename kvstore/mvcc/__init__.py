@@ -5,7 +5,7 @@
 """
 
 from kvstore.mvcc.limits import Limits
-from kvstore.mvcc.results import MemberPublished, Refusal, Reply, Result, SessionOpened
+from kvstore.mvcc.results import MemberPublished, Refusal, Reply, Result, SessionOpened, SessionsExpired
 from kvstore.mvcc.schema import open_state
 from kvstore.mvcc.store import Store
 from kvstore.mvcc.txn import txn_is_readonly
@@ -17,6 +17,7 @@ __all__ = [
     "Reply",
     "Result",
     "SessionOpened",
+    "SessionsExpired",
     "Store",
     "open_state",
     "txn_is_readonly",

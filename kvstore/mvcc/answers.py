@@ -3,7 +3,7 @@
 from kvproto.etcd.rpc_pb2 import DeleteRangeResponse, KeyValue, PutResponse, ResponseOp, TxnResponse
 
 from kvstore.mvcc.errors import Code
-from kvstore.mvcc.results import MemberPublished, Refusal, Result, SessionOpened
+from kvstore.mvcc.results import MemberPublished, Refusal, Result, SessionOpened, SessionsExpired
 
 __all__ = ["decode_answer", "encode_answer", "weight"]
 
@@ -57,6 +57,8 @@ def encode_answer(result: Result) -> tuple[str, int, bytes]:
             return "txn", result.header.revision, result.SerializeToString(deterministic=True)
         case SessionOpened():
             return "session_opened", result.session, b""
+        case SessionsExpired():
+            return "sessions_expired", result.count, b""
         case MemberPublished():
             return "member_published", result.node_id, b""
         case Refusal():
@@ -76,6 +78,8 @@ def decode_answer(kind: str, number: int, body: bytes) -> Result:
             return TxnResponse.FromString(body)
         case ["session_opened"]:
             return SessionOpened(number)
+        case ["sessions_expired"]:
+            return SessionsExpired(number)
         case ["member_published"]:
             return MemberPublished(number)
         case ["refused", code]:

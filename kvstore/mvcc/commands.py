@@ -42,7 +42,7 @@ class Commands:
             return self._once(slot, entry)
         sequence = entry.sequence
         try:
-            answer = self._sessions.recall(session, sequence, slot)
+            answer = self._sessions.recall(session, sequence, slot, entry.unanswered_from)
         except Refused as refused:
             return Refusal.of(refused)  # not kept: it is no answer, it says that there is none
         if answer is None:
@@ -68,6 +68,8 @@ class Commands:
                 return self._members.publish(entry.publish_member)
             case "open_session":
                 return self._sessions.open(slot)
+            case "expire_sessions":
+                return self._sessions.expire(entry.expire_sessions.unused_since_slot)
             case unknown:
                 raise UnknownCommand(f"slot {slot} has an entry of a kind that this version does not know: {unknown}")
 

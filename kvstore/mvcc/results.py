@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from kvproto.etcd.rpc_pb2 import DeleteRangeResponse, PutResponse, TxnResponse
 
-from kvstore.mvcc.errors import Code, Refused
+from kvstore.mvcc.errors import AnswerForgotten, Code, Refused, SessionExpired
 
-__all__ = ["MemberPublished", "Refusal", "Reply", "Result", "SessionOpened"]
+__all__ = ["MemberPublished", "Refusal", "Reply", "Result", "SessionOpened", "SessionsExpired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,13 @@ class SessionOpened:
     """``session`` is the id with which later entries name the session."""
 
     session: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsExpired:
+    """``count`` sessions were unused for too long."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +41,20 @@ class Refusal:
 
     code: Code
     text: str
+    session_expired: bool = False
+    """The session is not known: this copy of the request was not applied, an earlier one may have been."""
+    fate_unknown: bool = False
+    """Whether an earlier copy of the request was applied cannot be told."""
 
     @classmethod
     def of(cls, refused: Refused) -> "Refusal":
-        return cls(refused.code, refused.text)
+        return cls(
+            refused.code,
+            refused.text,
+            session_expired=isinstance(refused, SessionExpired),
+            fate_unknown=isinstance(refused, AnswerForgotten),
+        )
 
 
-Reply = PutResponse | DeleteRangeResponse | TxnResponse | SessionOpened | MemberPublished
+Reply = PutResponse | DeleteRangeResponse | TxnResponse | SessionOpened | SessionsExpired | MemberPublished
 Result = Reply | Refusal

@@ -108,7 +108,7 @@ def _create(db: sqlite_utils.Database, connection: sqlite3.Connection, limits: L
     _table(db, "head", {"key": bytes, "row": int, "deleted": int}, pk="key", by_key=True)
     _table(db, "members", {"node_id": int, "name": str, "client_urls": str, "peer_urls": str}, pk="node_id")
     _table(db, "configurations", {"from_slot": int, "configuration": bytes}, pk="from_slot")
-    _table(db, "sessions", {"id": int, "last_slot": int, "highest_sequence": int, "floor": int}, pk="id")
+    _table(db, "sessions", {"id": int, "last_slot": int, "highest_sequence": int, "floor": int, "puts": bytes}, pk="id")
     _table(
         db,
         "answers",

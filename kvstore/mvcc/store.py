@@ -20,7 +20,7 @@ from kvstore.mvcc.commands import Commands
 from kvstore.mvcc.errors import unusable
 from kvstore.mvcc.limits import Limits
 from kvstore.mvcc.members import Members
-from kvstore.mvcc.ranges import execute_range
+from kvstore.mvcc.ranges import RangeScan, execute_range
 from kvstore.mvcc.results import Result
 from kvstore.mvcc.revisions import Revisions
 from kvstore.mvcc.schema import migrate
@@ -100,21 +100,17 @@ class Store:
             raise unusable(error) from error
         self._in_turn = True
 
-    def apply(self, slot: int, batch: CommandBatch | None, *, configuration: bytes | None = None) -> list[list[Result]]:
+    def apply(self, slot: int, batch: CommandBatch | None, *, configuration: bytes | None = None) -> list[Result]:
         """Applies what was decided in ``slot``: a batch, a configuration, or neither (a no-op).
 
-        Returns a result per entry of each submission. ``configuration`` must be in a canonical encoding: it is hashed.
+        Returns a result per entry. ``configuration`` must be in a canonical encoding: it is hashed.
         """
         assert self._in_turn, "apply outside of a turn"
         assert slot == self._applied_end, f"L6: slot {slot} is not the next one, {self._applied_end}"
         assert batch is None or configuration is None, f"slot {slot} decided two values"
         try:
             apply = self._commands.apply
-            results = (
-                []
-                if batch is None
-                else [[apply(slot, entry) for entry in submission.entries] for submission in batch.submissions]
-            )
+            results = [] if batch is None else [apply(slot, entry) for entry in batch.entries]
         except sqlite3.Error as error:
             raise unusable(error) from error
         if configuration is not None:
@@ -190,6 +186,24 @@ class Store:
         except sqlite3.Error as error:
             raise unusable(error) from error
 
+    def begin_range(self, request: RangeRequest) -> RangeScan:
+        """The same a page at a time, so that what else the owner does need not wait: ``advance`` until it is True.
+
+        Then its ``response`` is whole, and as if it had been read at once. Raises ``Refused``.
+        """
+        check_range(request)
+        try:
+            return RangeScan(self._revisions, request)
+        except sqlite3.Error as error:
+            raise unusable(error) from error
+
+    def advance(self, scan: RangeScan) -> bool:
+        """Reads a page of ``scan``; between turns only. True once it is whole."""
+        try:
+            return scan.step()
+        except sqlite3.Error as error:
+            raise unusable(error) from error
+
     def read_txn(self, request: TxnRequest) -> TxnResponse:
         """A transaction that cannot write in either branch: it needs no slot. Raises ``Refused``."""
         check_txn(request, self.limits)
@@ -198,6 +212,13 @@ class Store:
             return execute_txn(self._revisions, request)
         except sqlite3.Error as error:
             raise unusable(error) from error
+
+    def has_session(self, session: int) -> bool:
+        return session in self._sessions
+
+    def has_session_unused_since(self, slot: int) -> bool:
+        """Whether there is a session that was last used in a slot below this one."""
+        return self._sessions.oldest_use < slot
 
     def members(self) -> list[PublishMember]:
         """By node id."""

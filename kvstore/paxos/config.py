@@ -13,13 +13,14 @@ class PaxosConfig:
 
     A node suspects its leader after a random time in [``election_timeout_s``, 2 · ``election_timeout_s``] of silence.
     ``announce_delay_s`` is how long a leader waits for an Accept to carry news of a decided slot before it sends a
-    Heartbeat for it.
+    Heartbeat for it. ``clock_drift_max`` is by what share of a lease two nodes' clocks may drift apart (L14).
     """
 
     node_id: NodeId
     heartbeat_s: float = 0.1
     election_timeout_s: float = 1.0
     announce_delay_s: float = 0.005
+    clock_drift_max: float = 0.1
     alpha: int = 64
     inflight_slots_max: int = 16
     page_entries_max: int = 256
@@ -33,6 +34,8 @@ class PaxosConfig:
                 f"the heartbeat ({self.heartbeat_s * 1000:g} ms) must be shorter than the election timeout "
                 f"({self.election_timeout_s * 1000:g} ms)"
             )
+        if not 0 <= self.clock_drift_max < 1:
+            raise ValueError(f"clock_drift_max ({self.clock_drift_max}) must be from 0 to less than 1")
         if not 1 <= self.inflight_slots_max <= self.alpha:
             raise ValueError(f"inflight_slots_max ({self.inflight_slots_max}) must be from 1 to alpha ({self.alpha})")
 

@@ -51,6 +51,10 @@ class Configurations:
         while len(self._governing) > 1 and self._governing[1].from_slot <= decided_end:
             del self._governing[0]
 
+    def lease_s(self, decided_end: Slot) -> float:
+        """The read lease of the configurations that govern undecided slots; 0 unless all of them want one."""
+        return min(configuration.lease_ms for configuration in self.undecided(decided_end)) / 1000
+
     def quorum_everywhere(self, decided_end: Slot, nodes: Collection[NodeId]) -> bool:
         return all(is_quorum(configuration, nodes) for configuration in self.undecided(decided_end))
 

@@ -31,6 +31,7 @@ from kvstore.paxos.errors import NotLeader, WindowFull
 from kvstore.paxos.gate import Gate
 from kvstore.paxos.leadership import Leadership, Transferring
 from kvstore.paxos.learner import Learner
+from kvstore.paxos.lease import LeaseGrants
 from kvstore.paxos.messages import (
     Accept,
     Accepted,
@@ -78,6 +79,9 @@ class Paxos:
             first_slot=recovered.first_slot,
         )
         self._learner = Learner(config, recovered, self._acceptor, self._on_slot_decided)
+        self._lease_grants = LeaseGrants(restarted_until=now + recovered.lease_s)
+        self._lease_known = self._gate.horizon
+        """The write that lets a restart know how long this node's grants may be."""
         self._outbox = Outbox(self._me, self._gate)
         self._election = Election(config, rng, now=now)
         self._election.wait_at_start(now)
@@ -364,9 +368,12 @@ class Paxos:
         if doubters is not None and self._configurations.quorum_everywhere(self._decided_end, doubters):
             self._stand()
 
-    def _stand(self) -> None:
+    def _stand(self, *, released: Ballot | None = None) -> None:
         """Raises a new round. Its Prepare leaves once our own promise is durable (L2, L3)."""
         self._election.end_suspicion()
+        if self._lease_grants.forbids(released=released, now=self._now):
+            self._election.deadline = self._lease_grants.until
+            return
         highest = max(self._acceptor.promised, self._highest_seen)
         ballot = Ballot(highest.round + 1, self._me)
         self._highest_seen = ballot
@@ -374,10 +381,12 @@ class Paxos:
         self._set_leader(None, ballot)
         self._election.wait_full(self._now)
         self._prepare_resend_at = self._now + self._config.resend_s
-        self._on_prepare(self._me, Prepare(ballot, self._decided_end))
+        self._candidacy.released = released
+        prepare = Prepare(ballot, self._decided_end, released)
+        self._on_prepare(self._me, prepare)
         for voter in self._configurations.voters(self._decided_end):
             if voter != self._me:
-                self._outbox.send_when_durable(voter, Prepare(ballot, self._decided_end))
+                self._outbox.send_when_durable(voter, prepare)
 
     def _tick_candidate(self) -> None:
         assert self._candidacy is not None
@@ -396,13 +405,15 @@ class Paxos:
         for voter in dict.fromkeys(v for c in configurations for v in c.voters):
             wanted = phase_one.wanted(voter)
             if voter != self._me and wanted is not None:
-                self._outbox.send_when_durable(voter, Prepare(phase_one.ballot, wanted))
+                self._outbox.send_when_durable(voter, Prepare(phase_one.ballot, wanted, phase_one.released))
 
     def _on_prepare(self, sender: NodeId, message: Prepare) -> None:
         if message.ballot < self._acceptor.promised:
             self._outbox.send(sender, Nack(self._acceptor.promised))
             return
         if message.ballot > self._acceptor.promised:
+            if self._lease_grants.forbids(released=message.released, now=self._now):
+                return  # a hint would make it raise its round; it asks again by itself
             if sender != self._me:
                 self._yield_to(message.ballot)
                 self._set_leader(None, message.ballot)
@@ -434,7 +445,7 @@ class Paxos:
         wanted = phase_one.wanted(sender)
         if wanted is not None:
             assert self._gate.durable_promise >= phase_one.ballot
-            self._outbox.send(sender, Prepare(phase_one.ballot, wanted))
+            self._outbox.send(sender, Prepare(phase_one.ballot, wanted, phase_one.released))
         elif self._candidacy and self._configurations.quorum_everywhere(self._decided_end, phase_one.promised_by):
             self._lead(phase_one)
 
@@ -456,7 +467,7 @@ class Paxos:
     def _on_transfer(self, message: Transfer) -> None:
         if message.ballot < self._acceptor.promised or self._role is not Role.FOLLOWER or not self._is_voter:
             return
-        self._stand()
+        self._stand(released=message.ballot)
 
     def _yield_to(self, ballot: Ballot) -> None:
         if self._role is not Role.FOLLOWER and ballot > self._ballot:
@@ -564,6 +575,7 @@ class Paxos:
 
     def _beat(self) -> None:
         """A Heartbeat for whatever asks for one: the interval, a read that waits, news that nothing carried yet."""
+        self._answer_reads()
         leadership = self._leadership
         if leadership is None:
             return
@@ -580,15 +592,21 @@ class Paxos:
 
     def _answer_reads(self) -> None:
         if self._leadership is not None:
-            self._reads_ready += self._leadership.take_confirmed_reads(self._decided_end)
+            self._reads_ready += self._leadership.take_confirmed_reads(self._decided_end, now=self._now)
 
     def _on_heartbeat_reply(self, sender: NodeId, message: HeartbeatReply) -> None:
         self._catch_up.hear(sender, message.decided_end)
         leadership = self._leadership
         if leadership is None or message.ballot != leadership.ballot:
             return
+        # Who grants may restart, and then knows the newest configuration's lease only.
+        lease_s = min(message.lease_s, self._configurations.lease_s(self._decided_end))
         leadership.heard(
-            sender, sent_at=message.sent_at, read_round=message.read_round, decided_end=message.decided_end
+            sender,
+            sent_at=message.sent_at,
+            read_round=message.read_round,
+            decided_end=message.decided_end,
+            lease_until=message.sent_at + lease_s * (1 - self._config.clock_drift_max),
         )
 
     def _on_accepted(self, sender: NodeId, message: Accepted) -> None:
@@ -624,8 +642,11 @@ class Paxos:
             return
         self._follow(message.ballot)
         self._take_decided_end(sender, message.ballot, message.decided_end)
+        lease_s = self._configurations.lease_s(self._decided_end) if self._gate.is_durable(self._lease_known) else 0.0
+        if lease_s and not self._lease_grants.grant(message.ballot, until=self._now + lease_s):
+            lease_s = 0.0
         self._outbox.send(
-            sender, HeartbeatReply(message.ballot, message.read_round, message.sent_at, self._decided_end)
+            sender, HeartbeatReply(message.ballot, message.read_round, message.sent_at, self._decided_end, lease_s)
         )
 
     def _take_decided_end(self, source: NodeId, ballot: Ballot, end: Slot) -> None:
@@ -650,8 +671,10 @@ class Paxos:
             self._resign()
         if self._leadership is not None:
             self._leadership.decided(slot, value, now=self._now)
-        if isinstance(value, Configuration) and self._role is not Role.FOLLOWER:
-            self._prepare_resend_at = self._now
+        if isinstance(value, Configuration):
+            self._lease_known = self._gate.horizon
+            if self._role is not Role.FOLLOWER:
+                self._prepare_resend_at = self._now
 
     def _on_catch_up(self, sender: NodeId, message: CatchUp) -> None:
         answer = self._learner.answer(sender, message)

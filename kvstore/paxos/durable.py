@@ -90,3 +90,10 @@ class DurableState:
     accepted: dict[Slot, AcceptedValue] = field(default_factory=dict)
     first_slot: Slot = Slot(0)
     decided_end: Slot = Slot(0)
+
+    @property
+    def lease_s(self) -> float:
+        """The longest read lease that this node may have granted before it stopped."""
+        known: list[Value] = [g.configuration for g in self.configurations]
+        known += [accepted.value for accepted in self.accepted.values()]
+        return max(value.lease_ms for value in known if isinstance(value, Configuration)) / 1000

@@ -66,6 +66,8 @@ class Leadership:
         self.follower_ends: dict[NodeId, Slot] = {}
         """What each follower last said it has decided."""
         self._answered_round: dict[NodeId, float] = {}
+        self._leases: dict[NodeId, float] = {}
+        """Until when each node certainly hears no other candidate, by this node's clock."""
         self._reads: list[_WaitingRead] = []
 
     @property
@@ -119,12 +121,16 @@ class Leadership:
         return slot >= self.phase_one.end_slot or not isinstance(value, Noop)
 
     def decided(self, slot: Slot, value: Value, *, now: float) -> None:
-        """``slot`` is decided: nothing is proposed in it any more. Who joins with it has the time to answer."""
+        """``slot`` is decided: nothing is proposed in it any more.
+
+        Who joins with it has the time to answer. Leases are asked for anew, since theirs may have become shorter.
+        """
         self.in_flight.pop(slot, None)
         self.phase_one.adopted.pop(slot, None)
         self.next_slot = max(self.next_slot, Slot(slot + 1))
         self.advanced_at = now
         if isinstance(value, Configuration):
+            self._leases.clear()
             for member in value.members:
                 self.contact.setdefault(member, now)
 
@@ -152,7 +158,8 @@ class Leadership:
 
     # Leadership and reads
 
-    def heard(self, sender: NodeId, *, sent_at: float, read_round: int, decided_end: Slot) -> None:
+    def heard(self, sender: NodeId, *, sent_at: float, read_round: int, decided_end: Slot, lease_until: float) -> None:
+        self._leases[sender] = max(self._leases.get(sender, lease_until), lease_until)
         self.contact[sender] = max(self.contact.get(sender, sent_at), sent_at)
         self._answered_round[sender] = max(self._answered_round.get(sender, 0), read_round)
         self.follower_ends[sender] = decided_end
@@ -169,7 +176,16 @@ class Leadership:
     def has_unasked_reads(self) -> bool:
         return bool(self._reads) and self._reads[-1].round > self.read_round
 
-    def take_confirmed_reads(self, decided_end: Slot) -> list[ReadReady]:
+    def holds_lease(self, decided_end: Slot, *, now: float) -> bool:
+        """Whether nobody can have been elected beside this leader up to now. A handover begins by giving it up.
+
+        The leader's own acceptor needs no lease: when it promises somebody else, the leadership ends with it.
+        """
+        if self.transferring is not None:
+            return False
+        return now < self._configurations.quorum_floor(decided_end, self._leases | {self._node_id: float("inf")})
+
+    def take_confirmed_reads(self, decided_end: Slot, *, now: float) -> list[ReadReady]:
         """None before all that phase 1 found is decided, for every configuration that it brought to light (L7).
 
         Only then is it known whose quorum has to answer: a configuration found undecided may have governed slots that
@@ -180,6 +196,8 @@ class Leadership:
             return []
         answered = self._answered_round | {self._node_id: float(self.read_round)}
         confirmed = self._configurations.quorum_floor(decided_end, answered)
+        if self.holds_lease(decided_end, now=now):
+            confirmed = float("inf")
         end = max(self.phase_one.end_slot, self._configurations.governed_from(decided_end))
         ready = [ReadReady(r.read_id, max(r.index, end)) for r in self._reads if r.round <= confirmed]
         self._reads = [read for read in self._reads if read.round > confirmed]

@@ -47,10 +47,14 @@ class SuspectReply:
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Phase 1a for all slots ≥ ``from_slot``. Asks for the page of accepted values that begins there."""
+    """Phase 1a for all slots ≥ ``from_slot``. Asks for the page of accepted values that begins there.
+
+    ``released``: the ballot whose leader asked for this candidacy, and reads by its lease no longer.
+    """
 
     ballot: Ballot
     from_slot: Slot
+    released: Ballot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +116,13 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReply:
+    """``lease_s``: for how long, from its own receipt of the heartbeat, the sender hears no other candidate."""
+
     ballot: Ballot
     read_round: int
     sent_at: float
     decided_end: Slot
+    lease_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class PhaseOne:
     def __init__(self, ballot: Ballot, from_slot: Slot) -> None:
         self.ballot = ballot
         self.from_slot = from_slot
+        self.released: Ballot | None = None
+        """The ballot whose leader asked for this candidacy (Prepare says so)."""
         self.promised_by: dict[NodeId, None] = {}
         """Whose whole promise has come, in that order (a dict, as sets have no order to replay: L8)."""
         self.start_slot = from_slot

@@ -64,13 +64,15 @@ class Application:
 class Configuration:
     """Who votes. Decided in slot s, it governs the slots from s + α on.
 
-    ``addresses`` maps each member to ``host:port`` of its peer port.
+    ``addresses`` maps each member to ``host:port`` of its peer port. ``lease_ms`` > 0: a leader may answer reads by a
+    lease of that length (``kvstore.paxos.lease``).
     """
 
     epoch: int
     voters: tuple[NodeId, ...]
     learners: tuple[NodeId, ...] = ()
     addresses: Mapping[NodeId, str] = field(default_factory=dict)
+    lease_ms: int = 0
 
     def __post_init__(self) -> None:
         assert self.voters, "a configuration has at least one voter"

@@ -8,29 +8,29 @@ A link may lose these messages, and never delivers one twice: a Forward that cam
 
 from dataclasses import dataclass
 
-from kvstore.paxos.types import NodeId, Slot
+from kvproto.command_pb2 import CommandBatch
+
+from kvstore.paxos.types import Slot
 
 __all__ = ["Forward", "ForwardReply", "ReadIndex", "ReadIndexReply", "ReplicaMessage"]
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Asks the leader to propose ``submission``, a serialized ``kvstore.command.v1.Submission``."""
+    """Asks the leader to propose the entries of ``batch``, which nobody changes any more.
 
-    submission: bytes
+    ``number`` is unique among the forwards of its sender, over its incarnations.
+    """
+
+    number: int
+    batch: CommandBatch
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardReply:
-    """The entries with tickets [first_ticket, first_ticket + count) were definitely not proposed.
+    """Nothing of the forward with this number was proposed, and nothing of it will be."""
 
-    They may be sent again: later if ``overloaded``, and to ``leader_hint`` where there is one.
-    """
-
-    first_ticket: int
-    count: int
-    overloaded: bool
-    leader_hint: NodeId | None
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

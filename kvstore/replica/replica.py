@@ -9,31 +9,32 @@ server drive this same class.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from kvproto.command_pb2 import CommandBatch, Entry, Submission
+from kvproto.command_pb2 import CommandBatch, Entry, ExpireSessions
 
 from kvstore.mvcc.store import Store
 from kvstore.paxos.core import Paxos
 from kvstore.paxos.durable import GoverningConfiguration
-from kvstore.paxos.effects import DecidedValue, Effects, Fate, LogRead, Role, Status
+from kvstore.paxos.effects import DecidedValue, Effects, LeadershipChanged, LogRead, Role, Status
 from kvstore.paxos.messages import AcceptedEntry, Decided, Message
-from kvstore.paxos.types import Application, Configuration, NodeId, ProposalId, Slot, WriteId
+from kvstore.paxos.types import ZERO_BALLOT, Application, Configuration, NodeId, Noop, ProposalId, Slot, WriteId
+from kvstore.replica.expiry import SessionExpiry
 from kvstore.replica.messages import Forward, ForwardReply, ReadIndex, ReadIndexReply, ReplicaMessage
 from kvstore.replica.reads import Reads, RemoteReader
 from kvstore.replica.steps import (
     Answer,
     AnswerAll,
-    Answered,
     Commit,
     LeadershipStep,
     Outgoing,
     ReadAllowed,
     ReadLog,
     Send,
+    SessionAnswers,
+    SessionOpenedHere,
     Step,
-    Undone,
-    WriteFailed,
 )
-from kvstore.replica.writes import Writes
+from kvstore.replica.unary import UnarySession
+from kvstore.replica.writes import Forwarded, Proposal, Writes
 
 __all__ = ["Replica", "ReplicaConfig"]
 
@@ -42,13 +43,18 @@ __all__ = ["Replica", "ReplicaConfig"]
 class ReplicaConfig:
     """``retry_s``: how long a question to the leader may stay unanswered, and the pause after a refusal.
 
-    ``pending_max`` bounds the writes that wait here, the entries that others forwarded, and the reads, each by itself.
+    ``resend_s``: how long a forwarded write may. ``session_ttl_s``: how long a session may stay unused, at least.
+    ``unary_max``: how many writes of clients without a session may wait. ``pending_max`` bounds the writes that wait
+    here, the entries that others forwarded, and the reads, each by itself.
     """
 
     node_id: NodeId
     incarnation: int
     retry_s: float = 0.3
-    pending_max: int = 16384
+    resend_s: float = 1.0
+    session_ttl_s: float = 600.0
+    unary_max: int = 4096
+    pending_max: int = 65536
     batch_entries_max: int = 512
     batch_bytes_max: int = 1 << 20
 
@@ -83,11 +89,16 @@ class Replica:
             pending_max=config.pending_max,
             entries_max=config.batch_entries_max,
             bytes_max=config.batch_bytes_max,
+            resend_s=config.resend_s,
         )
+        self._unary = UnarySession(
+            self._writes, window=store.limits.answers_per_session_max, waiting_max=config.unary_max
+        )
+        self._expiry = SessionExpiry(ttl_s=config.session_ttl_s)
         self._reads = Reads(config.incarnation, retry_s=config.retry_s, pending_max=config.pending_max)
-        self._proposed: dict[ProposalId, CommandBatch] = {}
-        self._entries_in_flight = 0
+        self._proposed: dict[ProposalId, Proposal] = {}
         self._reachable: dict[NodeId, None] = {}
+        self._leadership = LeadershipChanged(None, ZERO_BALLOT, Role.FOLLOWER)
         self._refused_until = float("-inf")
         self._turn = _Turn()
 
@@ -98,7 +109,8 @@ class Replica:
             case Forward():
                 self._on_forward(sender, message)
             case ForwardReply():
-                self._on_forward_reply(message, now)
+                self._writes.refused(message.number)
+                self._refused_until = now + self._config.retry_s
             case ReadIndex():
                 self._reads.add_remote(RemoteReader(sender, message.request))
             case ReadIndexReply():
@@ -109,8 +121,27 @@ class Replica:
                 self._paxos.receive(sender, message, now)
 
     def write(self, entry: Entry) -> int:
-        """A client's write: an answer will name the ticket. Raises Overloaded."""
-        return self._writes.add(entry)
+        """A write of a client without a session: an answer will name the ticket. Raises Overloaded."""
+        return self._unary.add(entry)
+
+    def open_session(self) -> int:
+        """SessionOpenedHere will name the number that this returns."""
+        return self._writes.open_session()
+
+    def attach(self, session: int) -> None:
+        """From now on SessionAnswers come for requests of this session that are submitted here."""
+        self._writes.attach(session)
+
+    def detach(self, session: int) -> None:
+        """None come any more. What was sent may be applied all the same."""
+        self._writes.detach(session)
+
+    def submit(self, session: int, entries: Sequence[Entry]) -> None:
+        """Requests of an attached session: puts, deletes and transactions with its id and a sequence each.
+
+        Raises Overloaded; then none of them was taken.
+        """
+        self._writes.submit(session, entries)
 
     def read(self) -> int:
         """A client's linearizable read: ReadAllowed will name the ticket once the local state may serve it (L7).
@@ -119,23 +150,26 @@ class Replica:
         """
         return self._reads.add()
 
-    def forget_write(self, ticket: int) -> bool:
-        """The client gave up. True where the write was certainly not proposed and never will be."""
-        return self._writes.forget(ticket)
-
     def forget_read(self, ticket: int) -> None:
         """The client gave up."""
         self._reads.forget(ticket)
+
+    def forget_write(self, ticket: int) -> bool:
+        """The client gave up. True where the write was certainly not proposed and never will be."""
+        return self._unary.forget(ticket)
 
     def persisted(self, write_id: WriteId, now: float) -> None:
         self._paxos.persisted(write_id, now)
 
     def tick(self, now: float) -> None:
         self._reads.expire(now)
+        self._writes.resend_overdue(now)
         self._paxos.tick(now)
 
     def link_up(self, node_id: NodeId) -> None:
         self._reachable[node_id] = None
+        if node_id == self._paxos.status().leader:
+            self._writes.resend(())  # what was on its way when the link broke may be lost
 
     def link_lost(self, node_id: NodeId, now: float) -> None:
         self._reachable.pop(node_id, None)
@@ -155,6 +189,7 @@ class Replica:
         if now >= self._refused_until:
             self._refused_until = float("-inf")
         self._start_reads(now)
+        self._unary.submit()
         self._start_writes(now)
         effects = self._paxos.take_effects()
         self._turn.messages += [Outgoing(e.to, e.message) for e in effects.messages]
@@ -168,24 +203,34 @@ class Replica:
             yield ReadLog(log_read)
         if effects.decided:
             self._apply(effects.decided, now)
-        self._settle_lost(effects)
-        self._turn.answers += [ReadAllowed(t) for t in self._reads.take_allowed(Slot(self.store.applied_end))]
+        if effects.leadership is not None:
+            self._leadership = effects.leadership
+            self._writes.resend(self._proposed.values())
+        for lost in effects.proposals_lost:
+            self._proposed.pop(lost.proposal_id)  # waits again already: it is only lost where leadership was
+        self._gather_answers()
         if self._turn.answers:
             answers, self._turn.answers = self._turn.answers, []
             yield AnswerAll(answers)
         if effects.leadership is not None:
             self._refused_until = min(self._refused_until, now)  # what waits may go out with the next turn
+            self._expiry.lost_leadership()
             yield LeadershipStep(effects.leadership)
 
     def wants_turn(self, now: float) -> bool:
         """Whether another turn would do something though nothing new has come in."""
+        if self._turn.messages or self._unary.is_due or self._batch_is_due():
+            return True
+        if self._forward_is_due() and self._may_ask(self._paxos.status().leader, now):
+            return True
         deadline = self.next_deadline()
-        return bool(self._turn.messages) or self._batch_is_due() or (deadline is not None and deadline <= now)
+        return deadline is not None and deadline <= now
 
     def next_deadline(self) -> float | None:
         """When ``tick`` and a turn have something to do; None: never, unless an input comes."""
-        deadlines = [d for d in (self._paxos.next_deadline(), self._reads.next_retry()) if d is not None]
-        if self._refused_until > float("-inf") and (self._writes.any_waiting or self._reads.any_waiting):
+        possible = [self._paxos.next_deadline(), self._reads.next_retry(), self._writes.next_resend()]
+        deadlines = [d for d in (*possible, self._expiry.next_deadline()) if d is not None]
+        if self._refused_until > float("-inf") and (self._writes.waiting_count or self._reads.any_waiting):
             deadlines.append(self._refused_until)
         return min(deadlines, default=None)
 
@@ -233,20 +278,22 @@ class Replica:
     # Writes
 
     def _start_writes(self, now: float) -> None:
-        if not self._writes.any_waiting:
-            return
+        """Where the leader has changed, the next turn does: in this one, what is decided already gets its answers."""
         status = self._paxos.status()
+        is_new = self._leadership != LeadershipChanged(status.leader, status.ballot, status.role)
         if status.role is Role.LEADER:
-            while self._batch_is_due() and (batch := self._writes.take_batch()) is not None:
-                self._proposed[self._paxos.propose(batch.SerializeToString(), now)] = batch
-                self._entries_in_flight += _entries_in(batch)
+            if is_new:
+                return
+            self._expire_sessions(now)
+            while self._batch_is_due() and (proposal := self._writes.take_batch()) is not None:
+                self._proposed[self._paxos.propose(proposal.batch.SerializeToString(), now)] = proposal
             return
-        for submission in self._writes.take_received():
-            self._refuse(submission, leader=status.leader, overloaded=False)
-        if self._may_ask(status.leader, now):
+        for forwarded in self._writes.take_received():
+            self._send(forwarded.sender, ForwardReply(forwarded.number))
+        if not is_new and self._forward_is_due() and self._may_ask(status.leader, now):
             assert status.leader is not None
-            for submission in self._writes.take_submissions():
-                self._send(status.leader, Forward(submission.SerializeToString()))
+            for number, batch in self._writes.take_forwards(now):
+                self._send(status.leader, Forward(number, batch))
 
     def _batch_is_due(self) -> bool:
         """Whether to propose now what waits, or to let it grow while what is in flight is on its way.
@@ -254,42 +301,37 @@ class Replica:
         An idle leader proposes at once. A busy one waits until as much has gathered as it has in flight, so that the
         batches of a constant load come to share it evenly between few slots, without a timer and at any round trip.
         """
-        if not self._writes.any_waiting or not self._paxos.window_free:
+        if not self._writes.waiting_count or not self._paxos.window_free:
             return False
-        return self._writes.waiting_count >= min(self._entries_in_flight, self._config.batch_entries_max)
+        in_flight = sum(len(proposal.batch.entries) for proposal in self._proposed.values())
+        return self._writes.waiting_count >= min(in_flight, self._config.batch_entries_max)
+
+    def _forward_is_due(self) -> bool:
+        """The same for a follower and what it has forwarded."""
+        waiting = self._writes.waiting_count
+        return waiting > 0 and waiting >= min(self._writes.sent_count, self._config.batch_entries_max)
+
+    def _expire_sessions(self, now: float) -> None:
+        slot = self._expiry.due(now, applied_end=self.store.applied_end)
+        if slot is not None and self.store.has_session_unused_since(slot):
+            self._writes.propose(Entry(expire_sessions=ExpireSessions(unused_since_slot=slot)))
 
     def _on_forward(self, sender: NodeId, message: Forward) -> None:
-        submission = Submission.FromString(message.submission)
-        if submission.node_id != sender:
-            return  # one hop only: nobody forwards for another
-        if not self._writes.receive(submission):
-            self._refuse(submission, leader=None, overloaded=True)
+        forwarded = Forwarded(sender, message.number, message.batch)
+        if not self._writes.receive(forwarded):
+            self._send(sender, ForwardReply(message.number))
 
-    def _on_forward_reply(self, message: ForwardReply, now: float) -> None:
-        if message.overloaded:
-            for ticket in self._writes.drop(message.first_ticket, message.count):
-                self._turn.answers.append(WriteFailed(ticket, Undone.OVERLOADED))
-            return
-        self._writes.not_proposed(message.first_ticket, message.count)
-        self._refused_until = now + self._config.retry_s
-
-    def _refuse(self, submission: Submission, *, leader: NodeId | None, overloaded: bool) -> None:
-        reply = ForwardReply(submission.first_ticket, len(submission.entries), overloaded, leader)
-        self._send(NodeId(submission.node_id), reply)
-
-    def _settle_lost(self, effects: Effects) -> None:
-        for lost in effects.proposals_lost:
-            batch = self._proposed.pop(lost.proposal_id)
-            self._entries_in_flight -= _entries_in(batch)
-            for submission in batch.submissions:
-                if not self._writes.is_own(submission):
-                    if lost.fate is Fate.NOT_APPLIED:
-                        self._refuse(submission, leader=None, overloaded=False)
-                elif lost.fate is Fate.NOT_APPLIED:
-                    self._writes.not_proposed(submission.first_ticket, len(submission.entries))
-                else:
-                    for ticket in self._writes.drop(submission.first_ticket, len(submission.entries)):
-                        self._turn.answers.append(WriteFailed(ticket, Undone.UNKNOWN))
+    def _gather_answers(self) -> None:
+        answers = self._turn.answers
+        answers += [ReadAllowed(t) for t in self._reads.take_allowed(Slot(self.store.applied_end))]
+        for number, session in self._writes.take_opened():
+            if not self._unary.opened(number, session):
+                answers.append(SessionOpenedHere(number, session))
+        for session, answered in self._writes.take_answers():
+            if self._unary.is_own(session):
+                answers += self._unary.answered(session, answered)
+            else:
+                answers.append(SessionAnswers(session, answered))
 
     # Applying
 
@@ -298,27 +340,19 @@ class Replica:
         anyone_else_waits = False
         self.store.begin()
         for slot_value in decided:
-            value = slot_value.value
-            batch: CommandBatch | None = None
-            if isinstance(value, Application):
-                if slot_value.proposal_id is not None:
-                    batch = self._proposed.pop(slot_value.proposal_id)
-                    self._entries_in_flight -= _entries_in(batch)
-                else:
-                    batch = CommandBatch.FromString(value.data)
-                results = self.store.apply(slot_value.slot, batch)
-                for submission, replies in zip(batch.submissions, results, strict=True):
-                    if not self._writes.is_own(submission):
-                        anyone_else_waits = True
-                        continue
-                    for ticket, result in enumerate(replies, submission.first_ticket):
-                        if self._writes.settle(ticket):
-                            self._turn.answers.append(Answered(ticket, result))
-            elif isinstance(value, Configuration):
-                ((_, encoded),) = self._encode_configurations((GoverningConfiguration(slot_value.slot, value),))
-                self.store.apply(slot_value.slot, None, configuration=encoded)
-            else:
-                self.store.apply(slot_value.slot, None)
+            match slot_value.value:
+                case Application(data):
+                    proposal = None
+                    if slot_value.proposal_id is not None:
+                        proposal = self._proposed.pop(slot_value.proposal_id)
+                    batch = proposal.batch if proposal is not None else CommandBatch.FromString(data)
+                    anyone_else_waits |= proposal is None or proposal.foreign
+                    self._writes.settle(batch, self.store.apply(slot_value.slot, batch))
+                case Configuration() as configuration:
+                    ((_, encoded),) = self._encode_configurations([GoverningConfiguration(Slot(0), configuration)])
+                    self.store.apply(slot_value.slot, None, configuration=encoded)
+                case Noop():
+                    self.store.apply(slot_value.slot, None)
         if any(isinstance(d.value, Configuration) for d in decided):
             self.store.set_configurations(self._encode_configurations(self._paxos.configurations()))
         self.store.commit()
@@ -327,7 +361,3 @@ class Replica:
 
     def _send(self, to: NodeId, message: Message | ReplicaMessage) -> None:
         self._turn.messages.append(Outgoing(to, message))
-
-
-def _entries_in(batch: CommandBatch) -> int:
-    return sum(len(submission.entries) for submission in batch.submissions)

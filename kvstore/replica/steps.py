@@ -14,8 +14,22 @@ from kvstore.paxos.messages import Message
 from kvstore.paxos.types import NodeId
 from kvstore.replica.messages import ReplicaMessage
 
-__all__ = ["Answer", "AnswerAll", "Answered", "Commit", "LeadershipStep", "Outgoing", "ReadAllowed", "ReadLog", "Send"]
-__all__ += ["Step", "Undone", "WriteFailed"]
+__all__ = [
+    "Answer",
+    "AnswerAll",
+    "Answered",
+    "Commit",
+    "LeadershipStep",
+    "Outgoing",
+    "ReadAllowed",
+    "ReadLog",
+    "Send",
+    "SessionAnswers",
+    "SessionOpenedHere",
+    "Step",
+    "Undone",
+    "WriteFailed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +64,6 @@ class Undone(enum.Enum):
 
     NOT_PROPOSED = "not proposed"
     """Certainly: it may be sent again."""
-    OVERLOADED = "overloaded"
-    """Certainly not proposed; the node that leads has too much to do."""
     UNKNOWN = "unknown"
     """It may have been applied, may still be, or may never be."""
 
@@ -77,7 +89,23 @@ class ReadAllowed:
     ticket: int
 
 
-Answer = Answered | WriteFailed | ReadAllowed
+@dataclass(frozen=True, slots=True)
+class SessionOpenedHere:
+    """The session that was asked for under ``number`` is ``session``."""
+
+    number: int
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAnswers:
+    """Requests of an attached session that were applied on this node: (sequence, result)."""
+
+    session: int
+    answers: Sequence[tuple[int, Result]]
+
+
+Answer = Answered | WriteFailed | ReadAllowed | SessionOpenedHere | SessionAnswers
 
 
 @dataclass(frozen=True, slots=True)

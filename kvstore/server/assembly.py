@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 
 from kvproto.command_pb2 import Entry, PublishMember
 
-from kvstore.api import etcd_methods
+from kvstore.api import all_methods
 from kvstore.mvcc import Store, open_state
 from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.core import Paxos
@@ -113,7 +113,7 @@ class Server:
             if not is_free(str(address)):
                 raise ConfigError(f"{flag}: cannot listen on {address}: is it in use? nothing was touched")
         peers = {node_id: str(address) for node_id, address in config.peers.items()}
-        log = SqliteAcceptorLog.open(config.data_dir, node_id=config.node_id, peers=peers)
+        log = SqliteAcceptorLog.open(config.data_dir, node_id=config.node_id, peers=peers, lease_ms=config.lease_ms)
         self._undo.callback(self._close, log)
         connection = open_state(log.directory.state)
         self._undo.callback(connection.close)
@@ -123,6 +123,7 @@ class Server:
             node_id=config.node_id,
             birth_id=log.identity.birth_id,
             peers=peers,
+            settings=f"reads by a lease of {config.lease_ms} ms" if config.lease_ms else "",
             formed=None if log.formation is None else Formed(log.formation.cluster_id, log.formation.births),
         )
         mesh = self._mesh(log, formation)
@@ -134,8 +135,8 @@ class Server:
         governing = _governing(store, formed)
 
         node = self._node = Node(self._replica(log, store, governing), log, mesh, clock=time.monotonic)
-        front = GrpcFront(etcd_methods(NodePort(node, store, cluster_id=formed.cluster_id)))
-        node.on_leadership = lambda change: front.set_serving(change.leader is not None)
+        front = GrpcFront(all_methods(NodePort(node, store, cluster_id=formed.cluster_id)))
+        node.watch_leadership(lambda change: front.set_serving(change.leader is not None))
         with _listening("--listen-client"):
             front.listen(str(config.listen_client))
         running = self._running = asyncio.get_running_loop().create_task(node.run(), name="node")
@@ -213,7 +214,13 @@ class Server:
             outcome = await form(formation, rng=self._rng)
             if isinstance(outcome, FormationRefused):
                 raise FormationFailed(outcome.reason)
-            log.form(cluster_id=outcome.cluster_id, births=outcome.births, peers=formation.peers, alpha=_ALPHA)
+            log.form(
+                cluster_id=outcome.cluster_id,
+                births=outcome.births,
+                peers=formation.peers,
+                alpha=_ALPHA,
+                lease_ms=self._config.lease_ms,
+            )
             formation.stored(outcome)
             logger.info("formed cluster %s of nodes %s", outcome.cluster_id.hex(), ", ".join(map(str, outcome.births)))
         assert log.formation is not None
@@ -249,7 +256,12 @@ class Server:
             alpha=log.formation.alpha,
         )
         return Replica(
-            ReplicaConfig(node_id=config.node_id, incarnation=log.identity.incarnation, retry_s=3 * timing.heartbeat_s),
+            ReplicaConfig(
+                node_id=config.node_id,
+                incarnation=log.identity.incarnation,
+                retry_s=3 * timing.heartbeat_s,
+                resend_s=timing.election_timeout_s,
+            ),
             Paxos(timing, durable, rng=self._rng, now=time.monotonic()),
             store,
             encode_configurations=_encoded,
@@ -310,7 +322,8 @@ def _governing(store: Store, formed: StoredFormation) -> tuple[GoverningConfigur
     if not stored:
         voters = tuple(sorted(formed.peers))
         first = GoverningConfiguration(
-            Slot(0), Configuration(epoch=_FIRST_EPOCH, voters=voters, addresses=dict(formed.peers))
+            Slot(0),
+            Configuration(epoch=_FIRST_EPOCH, voters=voters, addresses=dict(formed.peers), lease_ms=formed.lease_ms),
         )
         store.begin()
         store.set_configurations(_encoded([first]))

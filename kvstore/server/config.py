@@ -81,6 +81,8 @@ class ServerConfig:
     data_dir: Path
     heartbeat_ms: int
     election_timeout_ms: int
+    lease_ms: int = 0
+    """0: reads are confirmed by a quorum."""
 
     @classmethod
     def build(
@@ -94,6 +96,7 @@ class ServerConfig:
         data_dir: str | None,
         heartbeat_ms: int,
         election_timeout_ms: int,
+        read_mode: str = "quorum",
     ) -> "ServerConfig":
         """Fills in what was not said. Raises ConfigError."""
         if peers is None:
@@ -131,6 +134,7 @@ class ServerConfig:
             data_dir=Path(data_dir) if data_dir else Path("kv-data") / str(me),
             heartbeat_ms=heartbeat_ms,
             election_timeout_ms=election_timeout_ms,
+            lease_ms=election_timeout_ms // 2 if read_mode == "lease" else 0,
         )
 
 

@@ -16,16 +16,16 @@ comes any more: clients go elsewhere.
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from kvstore.api import ApiError, Context, Method, TooManyRequests
+from kvstore.api import ApiError, Context, Method, StreamHandler, TooManyRequests
 from kvstore.mvcc.errors import Code
 from kvstore.mvcc.validate import REQUEST_BYTES_MAX
 from kvstore.server.health import Health
@@ -36,6 +36,7 @@ __all__ = ["IN_FLIGHT_MAX", "MESSAGE_BYTES_MAX", "GrpcFront", "Stopping"]
 logger = logging.getLogger(__name__)
 
 IN_FLIGHT_MAX: Final = 4096
+STREAMS_MAX: Final = 10_000
 MESSAGE_BYTES_MAX: Final = REQUEST_BYTES_MAX + 512 * 1024
 
 _STATUS: Final[Mapping[Code, grpc.StatusCode]] = {
@@ -88,6 +89,8 @@ class GrpcFront:
         self._came_late = False
         services = {method.service for method in methods.values()}
         self._health = Health(services)
+        self._streams = 0
+        self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         handlers = {path: self._handler(method) for path, method in methods.items()}
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((_Routes(handlers | self._health.handlers()),))
@@ -120,10 +123,12 @@ class GrpcFront:
         self._health.set_serving(serving)
 
     async def stop(self, *, grace_s: float) -> None:
-        """Takes no new requests and gives those in flight ``grace_s`` to end."""
+        """Takes no new requests and gives those in flight ``grace_s`` to end; streams end as if their clients had."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         self._health.close()
+        if not self._closing.done():
+            self._closing.set_result(None)
         self._stopping = True
         quiet_looks = 0
         while quiet_looks < _QUIET_LOOKS and loop.time() < deadline:
@@ -133,7 +138,10 @@ class GrpcFront:
         await self._server.stop(max(0.0, deadline - loop.time()))
 
     def _handler(self, method: Method) -> _Handler:
+        if method.stream_handler is not None:
+            return self._stream_handler(method, method.stream_handler)
         handle = method.handler
+        assert handle is not None, f"{method.path} has no handler"
         parse = method.request_class.FromString
 
         async def answer(data: bytes, call: _Call) -> bytes:
@@ -159,6 +167,37 @@ class GrpcFront:
                 self._in_flight -= 1
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+    def _stream_handler(self, method: Method, handle: StreamHandler) -> _Handler:
+        async def incoming(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+            """Ends when the client has closed its side, or this server is about to."""
+            while not self._closing.done():
+                reading = asyncio.ensure_future(anext(requests, None))
+                await asyncio.wait((reading, self._closing), return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done() or (data := reading.result()) is None:
+                    return
+                try:
+                    request = method.request_class.FromString(data)
+                except DecodeError as error:
+                    raise ApiError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from error
+                yield request
+
+        async def converse(requests: AsyncIterator[bytes], call: _Call) -> AsyncIterator[bytes]:
+            if self._streams >= STREAMS_MAX:
+                await _refuse(call, TooManyRequests())
+            self._streams += 1
+            try:
+                async for response in handle(incoming(requests), _context(call)):
+                    yield response.SerializeToString()
+            except ApiError as error:
+                await _refuse(call, error)
+            except Exception:
+                logger.exception("%s failed", method.path)
+                await _refuse(call, ApiError(Code.INTERNAL, _FAULT))
+            finally:
+                self._streams -= 1
+
+        return grpc.stream_stream_rpc_method_handler(converse)
 
 
 class _Routes(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in the stubs only

@@ -66,6 +66,15 @@ def _load_config(context: click.Context, _parameter: click.Parameter, path: str 
 @click.option("--heartbeat-ms", type=int, default=100, show_default=True, help="How often a leader is heard.")
 @click.option("--election-timeout-ms", type=int, default=1000, show_default=True, help="Silence before it is doubted.")
 @click.option(
+    "--read-mode",
+    type=click.Choice(["quorum", "lease"]),
+    default="quorum",
+    show_default=True,
+    help="How a leader makes sure that it still leads before it answers a linearizable read: a quorum confirms it, or "
+    "a lease of half an election timeout, which is safe as long as two nodes' clocks drift apart by less than a tenth. "
+    "The same on all nodes, fixed when the cluster forms.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",

@@ -17,6 +17,7 @@ from typing import Protocol, assert_never
 
 from kvproto.command_pb2 import Entry
 
+from kvstore.api.port import SessionSink
 from kvstore.mvcc.results import Result
 from kvstore.paxos.durable import GoverningConfiguration
 from kvstore.paxos.effects import LeadershipChanged, Role, Status
@@ -34,6 +35,8 @@ from kvstore.replica.steps import (
     ReadAllowed,
     ReadLog,
     Send,
+    SessionAnswers,
+    SessionOpenedHere,
     Step,
     Undone,
     WriteFailed,
@@ -47,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 _LOG_PAGE_BYTES_MAX = 1 << 20
 _GATHER_PASSES_MAX = 16
+_INBOX_MAX = 65536
 
 
 class Peers(Protocol):
@@ -69,15 +73,24 @@ class Node:
         self._clock = clock
         self._inbox: deque[Callable[[float], None]] = deque()
         self._work = asyncio.Event()
+        self.dropped = 0
+        """Messages of peers that were not taken in, because too many waited for a turn."""
         self._writes: dict[int, asyncio.Future[Result]] = {}
         self._reads: dict[int, asyncio.Future[None]] = {}
+        self._openings: dict[int, asyncio.Future[int]] = {}
+        self._sinks: dict[int, SessionSink] = {}
+        self._arrived = 0
         self._stopping = False
         self._leadership_changed = asyncio.Event()
-        self.on_leadership: Callable[[LeadershipChanged], None] = lambda _change: None
+        self._on_leadership: dict[object, Callable[[LeadershipChanged], None]] = {}
+        self._room = asyncio.Event()
 
     # From the network
 
     def receive(self, sender: NodeId, messages: Sequence[Message | ReplicaMessage]) -> None:
+        if len(self._inbox) > _INBOX_MAX:
+            self.dropped += len(messages)  # as a network may; turns are behind
+            return
         for message in messages:
             self._post(lambda now, m=message: self._replica.receive(sender, m, now))  # type: ignore[misc]
 
@@ -97,6 +110,7 @@ class Node:
         ticket = self._replica.write(entry)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._writes[ticket] = future
+        self._arrived += 1
         self._work.set()
         try:
             return await future
@@ -107,6 +121,49 @@ class Node:
         finally:
             self._writes.pop(ticket, None)
 
+    async def open_session(self) -> int:
+        """A new session, which is in the log and applied here."""
+        number = self._replica.open_session()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._openings[number] = future
+        self._work.set()
+        try:
+            return await future
+        finally:
+            self._openings.pop(number, None)
+
+    def attach(self, session: int, sink: SessionSink) -> None:
+        """``sink`` gets the answers to what is submitted in this session; it replaces one that did so before."""
+        self._sinks[session] = sink
+        self._replica.attach(session)
+
+    def detach(self, session: int, sink: SessionSink) -> None:
+        """No answers come any more, unless another sink has taken the place of this one."""
+        if self._sinks.get(session) == sink:
+            del self._sinks[session]
+            self._replica.detach(session)
+
+    def watch_leadership(self, tell: Callable[[LeadershipChanged], None]) -> Callable[[], None]:
+        """``tell`` gets every change until the returned function is called."""
+        watcher = object()
+        self._on_leadership[watcher] = tell
+
+        def stop() -> None:
+            self._on_leadership.pop(watcher, None)
+
+        return stop
+
+    async def room(self) -> None:
+        """Returns when some of what waits here has been answered."""
+        self._room.clear()
+        await self._room.wait()
+
+    def submit(self, session: int, entries: Sequence[Entry]) -> None:
+        """Requests of an attached session. Raises Overloaded; then none was taken."""
+        self._replica.submit(session, entries)
+        self._arrived += len(entries)
+        self._work.set()
+
     async def linearizable(self) -> None:
         """Returns once the local state may serve a linearizable read that began with this call (L7).
 
@@ -114,6 +171,7 @@ class Node:
         """
         ticket = self._replica.read()
         future = self._reads[ticket] = asyncio.get_running_loop().create_future()
+        self._arrived += 1
         self._work.set()
         try:
             await future
@@ -191,9 +249,9 @@ class Node:
     async def _gather(self) -> None:
         """Lets clients' requests that are ready come in before a turn begins; none ready, no delay."""
         for _ in range(_GATHER_PASSES_MAX):
-            before = len(self._writes) + len(self._reads)
+            before = self._arrived
             await asyncio.sleep(0)
-            if len(self._writes) + len(self._reads) == before:
+            if self._arrived == before:
                 return
 
     async def _perform(self, step: Step) -> None:
@@ -214,6 +272,7 @@ class Node:
                 failpoint("apply.after")
                 for answer in answers:
                     self._answer(answer)
+                self._room.set()
             case LeadershipStep(change):
                 self._report(change)
             case _:
@@ -239,6 +298,14 @@ class Node:
                 allowed = self._reads.get(ticket)
                 if allowed is not None and not allowed.done():
                     allowed.set_result(None)
+            case SessionOpenedHere(number, session):
+                opened = self._openings.get(number)
+                if opened is not None and not opened.done():
+                    opened.set_result(session)
+            case SessionAnswers(session, answers):
+                sink = self._sinks.get(session)
+                if sink is not None:
+                    sink(answers)
             case _:
                 assert_never(answer)
 
@@ -250,4 +317,5 @@ class Node:
         else:
             logger.info("knows no leader; %s in ballot %s", change.role.value, change.ballot)
         self._leadership_changed.set()
-        self.on_leadership(change)
+        for tell in list(self._on_leadership.values()):
+            tell(change)

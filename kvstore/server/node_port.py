@@ -1,9 +1,12 @@
 """The replica as the API sees it: one node's answers in the API's words, its troubles as etcd's errors."""
 
+from collections.abc import Callable, Sequence
+
 from google.protobuf.message import Message
 from kvproto.command_pb2 import Entry
+from kvproto.session_pb2 import Leader
 
-from kvstore.api import ApiError, ConfiguredMember, HeaderFields, NodeStatus, NoLeader, TooManyRequests
+from kvstore.api import ApiError, ConfiguredMember, HeaderFields, NodeStatus, NoLeader, SessionSink, TooManyRequests
 from kvstore.mvcc import Refusal, Store
 from kvstore.mvcc.errors import Code
 from kvstore.replica.steps import Undone
@@ -57,6 +60,35 @@ class NodePort:
         except Overloaded:
             raise TooManyRequests from None
 
+    async def open_session(self) -> int:
+        return await self._node.open_session()
+
+    def attach(self, session: int, sink: SessionSink) -> None:
+        self._node.attach(session, sink)
+
+    def detach(self, session: int, sink: SessionSink) -> None:
+        self._node.detach(session, sink)
+
+    async def submit(self, session: int, entries: Sequence[Entry]) -> None:
+        while True:
+            try:
+                self._node.submit(session, entries)
+            except Overloaded:
+                await self._node.room()
+            else:
+                return
+
+    def leader(self) -> Leader:
+        status = self._node.status()
+        leader = Leader(node_id=status.leader or 0, is_this_node=status.leader == status.node_id)
+        for member in self._store.members():
+            if member.node_id == status.leader:
+                leader.client_urls.extend(member.client_urls)
+        return leader
+
+    def watch_leadership(self, changed: Callable[[], None]) -> Callable[[], None]:
+        return self._node.watch_leadership(lambda _change: changed())
+
     def header_fields(self) -> HeaderFields:
         status = self._node.status()
         return HeaderFields(cluster_id=self._cluster_id, member_id=status.node_id, raft_term=status.promised.round)
@@ -80,6 +112,4 @@ class NodePort:
     def _error(self, why: Undone) -> ApiError:
         if why is Undone.UNKNOWN:
             return PossiblyLost()
-        if why is Undone.OVERLOADED:
-            return TooManyRequests()
         return NoLeader() if self._node.status().leader is None else NotProposed()

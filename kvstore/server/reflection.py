@@ -11,6 +11,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from kvproto import command_pb2, session_pb2
 from kvproto.etcd import rpc_pb2
 
 from kvstore.api import Method
@@ -24,9 +25,10 @@ _FILE: Final = "etcdserverpb/rpc.proto"
 def reflection_pool(methods: Collection[Method]) -> DescriptorPool:
     """A pool that describes the methods' services, the health service and reflection itself."""
     pool = DescriptorPool()
-    for well_known in (health_pb2, reflection_pb2):
-        pool.AddSerializedFile(well_known.DESCRIPTOR.serialized_pb)
-    pool.AddSerializedFile(_etcd_file(methods).SerializeToString())
+    for under_its_own_name in (health_pb2, reflection_pb2, rpc_pb2, command_pb2, session_pb2):
+        pool.AddSerializedFile(under_its_own_name.DESCRIPTOR.serialized_pb)
+    etcd = [method for method in methods if method.service.startswith(f"{_PACKAGE}.")]
+    pool.AddSerializedFile(_etcd_file(etcd).SerializeToString())
     return pool
 
 

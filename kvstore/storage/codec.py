@@ -50,6 +50,7 @@ def _encode_configuration(configuration: Configuration) -> bytes:
         "voters": configuration.voters,
         "learners": configuration.learners,
         "addresses": {str(node_id): address for node_id, address in configuration.addresses.items()},
+        "lease_ms": configuration.lease_ms,
     }
     return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
@@ -61,4 +62,5 @@ def _decode_configuration(payload: bytes) -> Configuration:
         voters=tuple(NodeId(n) for n in fields["voters"]),
         learners=tuple(NodeId(n) for n in fields["learners"]),
         addresses={NodeId(n): fields["addresses"][str(n)] for n in sorted(map(int, fields["addresses"]))},
+        lease_ms=fields["lease_ms"],
     )

@@ -28,6 +28,7 @@ __all__ = [
     "WrongCluster",
     "WrongNode",
     "WrongPeers",
+    "WrongReadMode",
 ]
 
 _REJOIN = (
@@ -61,6 +62,17 @@ class WrongPeers(StorageError):
         )
         self.stored = dict(stored)
         self.given = dict(given)
+
+
+class WrongReadMode(StorageError):
+    """How reads are confirmed is the cluster's, not a node's, and was fixed when it formed."""
+
+    def __init__(self, directory: Path | str, *, stored_lease_ms: int, given_lease_ms: int) -> None:
+        was, now = (f"lease of {ms} ms" if ms else "quorum" for ms in (stored_lease_ms, given_lease_ms))
+        super().__init__(
+            f"another read mode: the cluster of {directory} was formed with reads by {was}, this start asks for {now}; "
+            f"nothing was touched; start it with the former --read-mode and --election-timeout-ms"
+        )
 
 
 class WrongCluster(StorageError):

@@ -97,9 +97,17 @@ class MemoryAcceptorLog:
         return tuple(entries)
 
     def form(
-        self, *, cluster_id: bytes, births: Mapping[NodeId, bytes], peers: Mapping[NodeId, str], alpha: int
+        self,
+        *,
+        cluster_id: bytes,
+        births: Mapping[NodeId, bytes],
+        peers: Mapping[NodeId, str],
+        alpha: int,
+        lease_ms: int = 0,
     ) -> None:
-        formation = Formation(cluster_id=cluster_id, births=dict(births), peers=dict(peers), alpha=alpha)
+        formation = Formation(
+            cluster_id=cluster_id, births=dict(births), peers=dict(peers), alpha=alpha, lease_ms=lease_ms
+        )
         if not agree(self._disk.formation, formation, self._identity):
             return
         self._begin_commit()

@@ -93,6 +93,7 @@ def write_formation(connection: sqlite3.Connection, formation: Formation) -> Non
             "births": {str(node): birth.hex() for node, birth in formation.births.items()},
             "peers": {str(node): address for node, address in formation.peers.items()},
             "alpha": formation.alpha,
+            "lease_ms": formation.lease_ms,
         },
     )
 
@@ -107,6 +108,7 @@ def _formation(fields: dict[str, Any]) -> Formation:
         births={NodeId(int(node)): bytes.fromhex(birth) for node, birth in fields["births"].items()},
         peers={NodeId(int(node)): address for node, address in fields["peers"].items()},
         alpha=fields["alpha"],
+        lease_ms=fields["lease_ms"],
     )
 
 

@@ -38,6 +38,7 @@ class Formation:
     births: Mapping[NodeId, bytes]
     peers: Mapping[NodeId, str]
     alpha: int
+    lease_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,13 @@ class AcceptorLog(Protocol):
         """
 
     def form(
-        self, *, cluster_id: bytes, births: Mapping[NodeId, bytes], peers: Mapping[NodeId, str], alpha: int
+        self,
+        *,
+        cluster_id: bytes,
+        births: Mapping[NodeId, bytes],
+        peers: Mapping[NodeId, str],
+        alpha: int,
+        lease_ms: int = 0,
     ) -> None:
         """Stores durably which cluster this is. Again with the same cluster id: nothing. Raises ``WrongCluster``."""
 

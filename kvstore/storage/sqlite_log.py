@@ -30,6 +30,7 @@ from kvstore.storage.errors import (
     UnreadableLog,
     WrongNode,
     WrongPeers,
+    WrongReadMode,
 )
 from kvstore.storage.formation import agree
 from kvstore.storage.high_water import HighWaterFile, Mark, read_mark
@@ -59,11 +60,18 @@ class SqliteAcceptorLog:
     """An ``AcceptorLog``. Belongs to the thread that opened it."""
 
     @classmethod
-    def open(cls, directory: Path, *, node_id: NodeId, peers: Mapping[NodeId, str] | None = None) -> Self:
+    def open(
+        cls,
+        directory: Path,
+        *,
+        node_id: NodeId,
+        peers: Mapping[NodeId, str] | None = None,
+        lease_ms: int | None = None,
+    ) -> Self:
         """Opens, or gives birth to, the log of ``node_id``, in a directory that is created where it is missing.
 
         Raises StorageError, nothing written, unless this is provably the whole log of this node, in the cluster that
-        formed with ``peers`` (where they are given and it has formed). Then the next incarnation begins.
+        formed with ``peers`` and ``lease_ms`` (where they are given and it has formed). The next incarnation begins.
         """
         with ExitStack() as undo:
             data = DataDirectory(directory)
@@ -81,6 +89,8 @@ class SqliteAcceptorLog:
                     raise WrongNode(directory, stored=meta.identity.node_id, given=node_id)
                 if peers is not None and meta.formation is not None and meta.formation.peers != peers:
                     raise WrongPeers(directory, stored=meta.formation.peers, given=peers)
+                if lease_ms is not None and meta.formation is not None and meta.formation.lease_ms != lease_ms:
+                    raise WrongReadMode(directory, stored_lease_ms=meta.formation.lease_ms, given_lease_ms=lease_ms)
                 mark = mark or _finish_birth(data, meta)
                 prove_identity(meta.identity, mark)
                 scanned = scan(connection, anchor=meta.anchor, mark=mark, path=data.database)
@@ -179,9 +189,17 @@ class SqliteAcceptorLog:
         return tuple(entries)
 
     def form(
-        self, *, cluster_id: bytes, births: Mapping[NodeId, bytes], peers: Mapping[NodeId, str], alpha: int
+        self,
+        *,
+        cluster_id: bytes,
+        births: Mapping[NodeId, bytes],
+        peers: Mapping[NodeId, str],
+        alpha: int,
+        lease_ms: int = 0,
     ) -> None:
-        formation = Formation(cluster_id=cluster_id, births=dict(births), peers=dict(peers), alpha=alpha)
+        formation = Formation(
+            cluster_id=cluster_id, births=dict(births), peers=dict(peers), alpha=alpha, lease_ms=lease_ms
+        )
         if not agree(self._formation, formation, self._identity):
             return
         with self._transaction():

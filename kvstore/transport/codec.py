@@ -91,8 +91,10 @@ def encode(message: PeerMessage) -> bytes:  # noqa: PLR0915  one match over a cl
             heartbeat_reply.read_round = message.read_round
             heartbeat_reply.sent_at = message.sent_at
             heartbeat_reply.decided_end = message.decided_end
+            heartbeat_reply.lease_s = message.lease_s
         case Forward():
-            out.forward.submission = message.submission
+            out.forward.number = message.number
+            out.forward.batch.CopyFrom(message.batch)
         case ReadIndex():
             out.read_index.request = message.request
         case ReadIndexReply():
@@ -101,12 +103,7 @@ def encode(message: PeerMessage) -> bytes:  # noqa: PLR0915  one match over a cl
             read_index_reply.confirmed = message.confirmed
             read_index_reply.index = message.index
         case ForwardReply():
-            forward_reply = out.forward_reply
-            forward_reply.first_ticket = message.first_ticket
-            forward_reply.count = message.count
-            forward_reply.overloaded = message.overloaded
-            assert message.leader_hint != 0, "nobody is None inside, 0 only on the wire"
-            forward_reply.leader_hint = message.leader_hint or 0
+            out.forward_reply.number = message.number
         case Decided():
             decided = out.decided
             for entry in message.entries:
@@ -124,6 +121,8 @@ def encode(message: PeerMessage) -> bytes:  # noqa: PLR0915  one match over a cl
             prepare = out.prepare
             _put_ballot(prepare.ballot, message.ballot)
             prepare.from_slot = message.from_slot
+            if message.released is not None:
+                _put_ballot(prepare.released, message.released)
         case Promise():
             promise = out.promise
             _put_ballot(promise.ballot, message.ballot)
@@ -189,6 +188,7 @@ def _put_value(out: pb.Value, value: Value) -> None:
             configuration.learners.extend(value.learners)
             for node_id, address in value.addresses.items():
                 configuration.addresses[node_id] = address
+            configuration.lease_ms = value.lease_ms
         case _:
             assert_never(value)
 
@@ -235,7 +235,8 @@ def _suspect_reply(wire: pb.SuspectReply) -> SuspectReply:
 
 
 def _prepare(wire: pb.Prepare) -> Prepare:
-    return Prepare(_ballot(wire), _slot("from_slot", wire.from_slot))
+    released = _ballot(wire, "released") if wire.HasField("released") else None
+    return Prepare(_ballot(wire), _slot("from_slot", wire.from_slot), released)
 
 
 def _promise(wire: pb.Promise) -> Promise:
@@ -281,7 +282,13 @@ def _heartbeat(wire: pb.Heartbeat) -> Heartbeat:
 
 
 def _heartbeat_reply(wire: pb.HeartbeatReply) -> HeartbeatReply:
-    return HeartbeatReply(_ballot(wire), wire.read_round, _finite(wire.sent_at), _slot("decided_end", wire.decided_end))
+    return HeartbeatReply(
+        _ballot(wire),
+        wire.read_round,
+        _finite(wire.sent_at),
+        _slot("decided_end", wire.decided_end),
+        _finite(wire.lease_s),
+    )
 
 
 def _catch_up(wire: pb.CatchUp) -> CatchUp:
@@ -308,12 +315,11 @@ def _transfer(wire: pb.Transfer) -> Transfer:
 
 
 def _forward(wire: pb.Forward) -> Forward:
-    return Forward(wire.submission)
+    return Forward(wire.number, wire.batch)
 
 
 def _forward_reply(wire: pb.ForwardReply) -> ForwardReply:
-    hint = NodeId(wire.leader_hint) if wire.leader_hint else None
-    return ForwardReply(wire.first_ticket, wire.count, wire.overloaded, hint)
+    return ForwardReply(wire.number)
 
 
 def _read_index(wire: pb.ReadIndex) -> ReadIndex:
@@ -417,4 +423,5 @@ def _configuration(wire: pb.Configuration) -> Configuration:
         learners=tuple(NodeId(learner) for learner in learners),
         # Sorted: a map arrives in no order, and whoever encodes this again must get one answer (L8).
         addresses={NodeId(node_id): wire.addresses[node_id] for node_id in sorted(wire.addresses)},
+        lease_ms=wire.lease_ms,
     )

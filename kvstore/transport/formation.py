@@ -68,10 +68,19 @@ def normalize_peers(peers: Mapping[NodeId, str]) -> str:
 
 
 class Formation:
-    """Pure: hears answers, gives questions and answers. ``peers`` has this node too; ``formed`` is what was stored."""
+    """Pure: hears answers, gives questions and answers. ``peers`` has this node too; ``formed`` is what was stored.
+
+    ``settings`` are what else all must have been told alike, in words.
+    """
 
     def __init__(
-        self, *, node_id: NodeId, birth_id: bytes, peers: Mapping[NodeId, str], formed: Formed | None = None
+        self,
+        *,
+        node_id: NodeId,
+        birth_id: bytes,
+        peers: Mapping[NodeId, str],
+        settings: str = "",
+        formed: Formed | None = None,
     ) -> None:
         assert len(birth_id) == BIRTH_ID_BYTES, f"a birth id of {len(birth_id)} bytes"
         assert node_id in peers or formed is not None, f"node {node_id} is not among the peers {sorted(peers)}"
@@ -79,7 +88,7 @@ class Formation:
         self.peers = dict(sorted(peers.items()))
         self.outcome: Formed | FormationRefused | None = formed
         self._birth_id = birth_id
-        self._peers_text = normalize_peers(peers)
+        self._peers_text = normalize_peers(peers) + (f" with {settings}" if settings else "")
         self._births: dict[NodeId, bytes] = {node_id: birth_id}
         self._generation = 0
         self._confirmed: set[NodeId] = set()

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from kvproto.etcd import rpc_pb2 as kvproto_dot_etcd_dot_rpc__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15kvproto/command.proto\x12\x12kvstore.command.v1\x1a\x16kvproto/etcd/rpc.proto\"o\n\x0c\x43ommandBatch\x12\x33\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x1e.kvstore.command.v1.Submission\x12*\n\x06origin\x18\x02 \x01(\x0b\x32\x1a.kvstore.command.v1.Origin\">\n\x06Origin\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\"t\n\nSubmission\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x14\n\x0c\x66irst_ticket\x18\x03 \x01(\x04\x12*\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x19.kvstore.command.v1.Entry\"\xb7\x02\n\x05\x45ntry\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\'\n\x03put\x18\x03 \x01(\x0b\x32\x18.kvproto.etcd.PutRequestH\x00\x12\x38\n\x0c\x64\x65lete_range\x18\x04 \x01(\x0b\x32 .kvproto.etcd.DeleteRangeRequestH\x00\x12\'\n\x03txn\x18\x05 \x01(\x0b\x32\x18.kvproto.etcd.TxnRequestH\x00\x12;\n\x0epublish_member\x18\x06 \x01(\x0b\x32!.kvstore.command.v1.PublishMemberH\x00\x12\x37\n\x0copen_session\x18\x07 \x01(\x0b\x32\x1f.kvstore.command.v1.OpenSessionH\x00\x42\t\n\x07\x63ommand\"V\n\rPublishMember\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63lient_urls\x18\x03 \x03(\t\x12\x11\n\tpeer_urls\x18\x04 \x03(\t\"\r\n\x0bOpenSessionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15kvproto/command.proto\x12\x12kvstore.command.v1\x1a\x16kvproto/etcd/rpc.proto\"f\n\x0c\x43ommandBatch\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.kvstore.command.v1.Entry\x12*\n\x06origin\x18\x02 \x01(\x0b\x32\x1a.kvstore.command.v1.Origin\">\n\x06Origin\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\"\x8f\x03\n\x05\x45ntry\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\'\n\x03put\x18\x03 \x01(\x0b\x32\x18.kvproto.etcd.PutRequestH\x00\x12\x38\n\x0c\x64\x65lete_range\x18\x04 \x01(\x0b\x32 .kvproto.etcd.DeleteRangeRequestH\x00\x12\'\n\x03txn\x18\x05 \x01(\x0b\x32\x18.kvproto.etcd.TxnRequestH\x00\x12;\n\x0epublish_member\x18\x06 \x01(\x0b\x32!.kvstore.command.v1.PublishMemberH\x00\x12\x37\n\x0copen_session\x18\x07 \x01(\x0b\x32\x1f.kvstore.command.v1.OpenSessionH\x00\x12=\n\x0f\x65xpire_sessions\x18\t \x01(\x0b\x32\".kvstore.command.v1.ExpireSessionsH\x00\x12\x17\n\x0funanswered_from\x18\x08 \x01(\x04\x42\t\n\x07\x63ommand\"V\n\rPublishMember\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63lient_urls\x18\x03 \x03(\t\x12\x11\n\tpeer_urls\x18\x04 \x03(\t\"C\n\x0bOpenSession\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\"+\n\x0e\x45xpireSessions\x12\x19\n\x11unused_since_slot\x18\x01 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kvproto.command_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMANDBATCH']._serialized_start=69
-  _globals['_COMMANDBATCH']._serialized_end=180
-  _globals['_ORIGIN']._serialized_start=182
-  _globals['_ORIGIN']._serialized_end=244
-  _globals['_SUBMISSION']._serialized_start=246
-  _globals['_SUBMISSION']._serialized_end=362
-  _globals['_ENTRY']._serialized_start=365
-  _globals['_ENTRY']._serialized_end=676
-  _globals['_PUBLISHMEMBER']._serialized_start=678
-  _globals['_PUBLISHMEMBER']._serialized_end=764
-  _globals['_OPENSESSION']._serialized_start=766
-  _globals['_OPENSESSION']._serialized_end=779
+  _globals['_COMMANDBATCH']._serialized_end=171
+  _globals['_ORIGIN']._serialized_start=173
+  _globals['_ORIGIN']._serialized_end=235
+  _globals['_ENTRY']._serialized_start=238
+  _globals['_ENTRY']._serialized_end=637
+  _globals['_PUBLISHMEMBER']._serialized_start=639
+  _globals['_PUBLISHMEMBER']._serialized_end=725
+  _globals['_OPENSESSION']._serialized_start=727
+  _globals['_OPENSESSION']._serialized_end=794
+  _globals['_EXPIRESESSIONS']._serialized_start=796
+  _globals['_EXPIRESESSIONS']._serialized_end=839
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from kvproto import command_pb2 as _command_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -28,7 +29,7 @@ class Noop(_message.Message):
     def __init__(self) -> None: ...
 
 class Configuration(_message.Message):
-    __slots__ = ("epoch", "voters", "learners", "addresses")
+    __slots__ = ("epoch", "voters", "learners", "addresses", "lease_ms")
     class AddressesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -40,11 +41,13 @@ class Configuration(_message.Message):
     VOTERS_FIELD_NUMBER: _ClassVar[int]
     LEARNERS_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    LEASE_MS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     voters: _containers.RepeatedScalarFieldContainer[int]
     learners: _containers.RepeatedScalarFieldContainer[int]
     addresses: _containers.ScalarMap[int, str]
-    def __init__(self, epoch: _Optional[int] = ..., voters: _Optional[_Iterable[int]] = ..., learners: _Optional[_Iterable[int]] = ..., addresses: _Optional[_Mapping[int, str]] = ...) -> None: ...
+    lease_ms: int
+    def __init__(self, epoch: _Optional[int] = ..., voters: _Optional[_Iterable[int]] = ..., learners: _Optional[_Iterable[int]] = ..., addresses: _Optional[_Mapping[int, str]] = ..., lease_ms: _Optional[int] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("noop", "application", "configuration")
@@ -85,12 +88,14 @@ class SuspectReply(_message.Message):
     def __init__(self, suspicion: _Optional[int] = ..., hears_leader: bool = ..., promised: _Optional[_Union[Ballot, _Mapping]] = ..., decided_end: _Optional[int] = ...) -> None: ...
 
 class Prepare(_message.Message):
-    __slots__ = ("ballot", "from_slot")
+    __slots__ = ("ballot", "from_slot", "released")
     BALLOT_FIELD_NUMBER: _ClassVar[int]
     FROM_SLOT_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
     ballot: Ballot
     from_slot: int
-    def __init__(self, ballot: _Optional[_Union[Ballot, _Mapping]] = ..., from_slot: _Optional[int] = ...) -> None: ...
+    released: Ballot
+    def __init__(self, ballot: _Optional[_Union[Ballot, _Mapping]] = ..., from_slot: _Optional[int] = ..., released: _Optional[_Union[Ballot, _Mapping]] = ...) -> None: ...
 
 class Promise(_message.Message):
     __slots__ = ("ballot", "from_slot", "accepted", "last_page", "next_slot", "decided_end", "first_slot")
@@ -151,16 +156,18 @@ class Heartbeat(_message.Message):
     def __init__(self, ballot: _Optional[_Union[Ballot, _Mapping]] = ..., decided_end: _Optional[int] = ..., read_round: _Optional[int] = ..., sent_at: _Optional[float] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("ballot", "read_round", "sent_at", "decided_end")
+    __slots__ = ("ballot", "read_round", "sent_at", "decided_end", "lease_s")
     BALLOT_FIELD_NUMBER: _ClassVar[int]
     READ_ROUND_FIELD_NUMBER: _ClassVar[int]
     SENT_AT_FIELD_NUMBER: _ClassVar[int]
     DECIDED_END_FIELD_NUMBER: _ClassVar[int]
+    LEASE_S_FIELD_NUMBER: _ClassVar[int]
     ballot: Ballot
     read_round: int
     sent_at: float
     decided_end: int
-    def __init__(self, ballot: _Optional[_Union[Ballot, _Mapping]] = ..., read_round: _Optional[int] = ..., sent_at: _Optional[float] = ..., decided_end: _Optional[int] = ...) -> None: ...
+    lease_s: float
+    def __init__(self, ballot: _Optional[_Union[Ballot, _Mapping]] = ..., read_round: _Optional[int] = ..., sent_at: _Optional[float] = ..., decided_end: _Optional[int] = ..., lease_s: _Optional[float] = ...) -> None: ...
 
 class CatchUp(_message.Message):
     __slots__ = ("from_slot",)
@@ -201,22 +208,20 @@ class Transfer(_message.Message):
     def __init__(self, ballot: _Optional[_Union[Ballot, _Mapping]] = ...) -> None: ...
 
 class Forward(_message.Message):
-    __slots__ = ("submission",)
-    SUBMISSION_FIELD_NUMBER: _ClassVar[int]
-    submission: bytes
-    def __init__(self, submission: _Optional[bytes] = ...) -> None: ...
+    __slots__ = ("number", "batch")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    batch: _command_pb2.CommandBatch
+    def __init__(self, number: _Optional[int] = ..., batch: _Optional[_Union[_command_pb2.CommandBatch, _Mapping]] = ...) -> None: ...
 
 class ForwardReply(_message.Message):
-    __slots__ = ("first_ticket", "count", "overloaded", "leader_hint")
-    FIRST_TICKET_FIELD_NUMBER: _ClassVar[int]
-    COUNT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("number", "overloaded")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     OVERLOADED_FIELD_NUMBER: _ClassVar[int]
-    LEADER_HINT_FIELD_NUMBER: _ClassVar[int]
-    first_ticket: int
-    count: int
+    number: int
     overloaded: bool
-    leader_hint: int
-    def __init__(self, first_ticket: _Optional[int] = ..., count: _Optional[int] = ..., overloaded: bool = ..., leader_hint: _Optional[int] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., overloaded: bool = ...) -> None: ...
 
 class ReadIndex(_message.Message):
     __slots__ = ("request",)

@@ -2,12 +2,14 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message
-from kvproto.command_pb2 import CommandBatch, Entry
+from kvproto.command_pb2 import CommandBatch, Entry, OpenSession
+from kvproto.session_pb2 import Leader
 
-from kvstore.api import ApiError, ConfiguredMember, HeaderFields, NodeStatus
-from kvstore.mvcc import Refusal, Store
+from kvstore.api import ApiError, ConfiguredMember, HeaderFields, NodeStatus, SessionSink
+from kvstore.mvcc import Refusal, Result, SessionOpened, Store
 
 __all__ = ["FakeReplica"]
 
@@ -27,11 +29,45 @@ class FakeReplica:
         self.waiting = 0
         self.someone_waits = asyncio.Event()
         self.nobody_waits = asyncio.Event()
+        self.sinks: dict[int, SessionSink] = {}
+        self.leader_urls = ["http://127.0.0.1:2379"]
+        self.watchers: list[Callable[[], None]] = []
 
     async def write(self, entry: Entry) -> Message:
         self.proposed.append(entry)
         await self._wait()
-        return self.apply(entry)
+        result = self.apply(entry)
+        if isinstance(result, Refusal):
+            raise ApiError(result.code, result.text)
+        assert isinstance(result, Message)
+        return result
+
+    async def open_session(self) -> int:
+        await self._wait()
+        opened = self.apply(Entry(open_session=OpenSession()))
+        assert isinstance(opened, SessionOpened)
+        return opened.session
+
+    def attach(self, session: int, sink: SessionSink) -> None:
+        self.sinks[session] = sink
+
+    def detach(self, session: int, sink: SessionSink) -> None:
+        if self.sinks.get(session) == sink:
+            del self.sinks[session]
+
+    async def submit(self, session: int, entries: Sequence[Entry]) -> None:
+        self.proposed += entries
+        await self._wait()
+        results = self.apply_all(entries)
+        if session in self.sinks:
+            self.sinks[session]([(e.sequence, result) for e, result in zip(entries, results, strict=True)])
+
+    def leader(self) -> Leader:
+        return Leader(node_id=1, is_this_node=True, client_urls=self.leader_urls) if self.leads else Leader()
+
+    def watch_leadership(self, changed: Callable[[], None]) -> Callable[[], None]:
+        self.watchers.append(changed)
+        return lambda: self.watchers.remove(changed)
 
     async def linearizable(self) -> None:
         self.confirmations += 1
@@ -48,15 +84,18 @@ class FakeReplica:
     def configuration(self) -> list[ConfiguredMember]:
         return self.members
 
-    def apply(self, entry: Entry) -> Message:
-        batch = CommandBatch()
-        batch.submissions.add(node_id=1).entries.append(entry)
-        self.store.begin()
-        ((result,),) = self.store.apply(self.store.applied_end, batch)
-        self.store.commit()
-        if isinstance(result, Refusal):
-            raise ApiError(result.code, result.text)
+    def apply(self, entry: Entry) -> Result:
+        (result,) = self.apply_all([entry])
         return result
+
+    def apply_all(self, entries: Sequence[Entry]) -> list[Result]:
+        """In one slot."""
+        batch = CommandBatch()
+        batch.entries.extend(entries)
+        self.store.begin()
+        results = self.store.apply(self.store.applied_end, batch)
+        self.store.commit()
+        return results
 
     async def _wait(self) -> None:
         self.waiting += 1

@@ -10,6 +10,7 @@ import pytest
 from kvclient import AsyncClient, Client, ClientClosed, KvError, UnknownOutcome
 
 from tests.client.servers import WAIT_S, Hang, scripted, unused_endpoint
+from tests.client.session.stream_servers import silence, stream_server
 
 
 def test_threads_share_a_client(server, closing):
@@ -26,7 +27,7 @@ def test_threads_share_a_client(server, closing):
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(16)))
     assert (server.writes, client.get_prefix("", count_only=True).count) == (160, 160)
-    assert len(client._channels) == 1
+    assert len(client._core._channels) == 1
     closing(client)
 
 
@@ -75,7 +76,7 @@ def test_closing_ends_a_status_that_is_being_asked_for():
 def test_closing_while_threads_begin_calls_lets_only_our_errors_out(server):
     """Wherever the closing falls: before, during or after the making of a call."""
     for _ in range(10):
-        client = Client(server.endpoint, watch_connections=False)
+        client = Client(server.endpoint, pipelined=False)
         gate = threading.Barrier(5)
 
         def work(client=client, gate=gate) -> str:
@@ -96,17 +97,18 @@ def test_closing_while_threads_begin_calls_lets_only_our_errors_out(server):
 
 def test_a_connection_closed_between_its_choice_and_its_use_is_a_closed_client(server, loop):
     """The narrowest place for another thread's, or task's, ``close`` to fall."""
-    client = Client(server.endpoint, watch_connections=False)
+    client = Client(server.endpoint, pipelined=False)
     client.get("a")
-    client._channels[server.endpoint].close()
+    client._background.run(client._core._channels[server.endpoint].close())
     for act in (lambda: client.get("a"), lambda: client.put("a", "1"), client.status):
         with pytest.raises(ClientClosed):
             act()
+    client.close()
 
     async def story() -> None:
         client = AsyncClient(server.endpoint)
         await client.get("a")
-        await client._channels[server.endpoint].close()
+        await client._core._channels[server.endpoint].close()
         for act in (client.get("a"), client.put("a", "1"), client.status()):
             with pytest.raises(ClientClosed):
                 await act
@@ -120,7 +122,7 @@ def test_tasks_share_a_client(server, loop):
         async with AsyncClient(server.endpoint, timeout=WAIT_S) as client:
             await asyncio.gather(*(client.put(f"{number:03}", str(number)) for number in range(200)))
             assert len((await client.get_prefix("")).kvs) == 200
-            assert len(client._channels) == 1
+            assert len(client._core._channels) == 1
 
     loop.run(story())
     assert server.writes == 200
@@ -212,6 +214,71 @@ assert type(theirs) is not type(ours)
 def test_the_client_brings_no_server_with_it():
     done = python("import sys, kvclient, kvclient.cli; assert not [m for m in sys.modules if m.startswith('kvstore')]")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+FORKING = """
+import multiprocessing, sys, kvclient
+
+def child(endpoint):
+    try:
+        with kvclient.Client(endpoint) as client:
+            print(client.put("a", "child").revision, flush=True)
+    except RuntimeError as error:
+        print(error, flush=True)
+
+def use_inherited(client):
+    for act in (lambda: client.put("a", "child"), lambda: client.get_prefix(""), client.close):
+        try:
+            act()
+            print("no error", flush=True)
+        except RuntimeError as error:
+            print("RuntimeError", flush=True)
+
+def run(target, *arguments, method):
+    process = multiprocessing.get_context(method).Process(target=target, args=arguments)
+    process.start()
+    process.join()
+
+if __name__ == "__main__":
+    endpoint = sys.argv[1]
+    run(child, endpoint, method="fork")
+    with kvclient.Client(endpoint) as client:
+        print(client.put("a", "parent").revision, flush=True)
+        run(child, endpoint, method="fork")
+        run(use_inherited, client, method="fork")
+        print(client.put("a", "parent").revision, flush=True)
+"""
+
+
+def test_a_fork_has_a_client_of_its_own_or_an_error(server):
+    """Forked before there was a client, a child may have one; afterwards it is told, instead of hanging."""
+    done = python(FORKING, server.endpoint)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[:2]) == (0, ["2", "3"])
+    assert "forked" in lines[2]
+    assert lines[3:] == ["RuntimeError"] * 3 + ["4"]
+
+
+INTERRUPTED = """
+import signal, sys, kvclient, threading
+with kvclient.Client(sys.argv[1], timeout=100) as client:
+    interrupt = lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    threading.Timer(0.5, interrupt).start()
+    try:
+        CALL
+    except KeyboardInterrupt:
+        print(len(client.status()))
+"""
+
+
+@pytest.mark.parametrize("call", ["client.put('a', '1')", "client.get('a')", "client.get_prefix('')"])
+def test_an_interrupted_call_ends_and_the_client_goes_on(server, call):
+    """Ctrl-C in the main thread, with the call under way, alone or on a stream."""
+    server.hold_back()
+    with stream_server(None, silence, for_ever=True) as silent:
+        for endpoint in (server.endpoint, silent.endpoint):
+            done = python(INTERRUPTED.replace("CALL", call), endpoint)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
 FORGETFUL = {

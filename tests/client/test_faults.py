@@ -3,6 +3,7 @@ done, and otherwise the error says what is known. The servers count what reaches
 """
 
 import time
+from functools import partial
 
 import grpc
 import pytest
@@ -67,6 +68,12 @@ FATES = {  # what happens to a request that has come whole
     "half a body": raw.trailers(("grpc-status", "0"), body=b"\0\0\0\0\7x"),
     "a broken message": raw.trailers(("grpc-status", "0"), body=b"\0\0\0\0\2\xff\xff"),
 }
+
+
+@pytest.fixture
+def connect(connect):
+    """These calls travel alone; what becomes of a session's: tests/client/session."""
+    return partial(connect, pipelined=False)
 
 
 @pytest.mark.parametrize("fate", [TIMED_OUT, LEADER_CHANGED, Refuse(StatusCode.INTERNAL, "oh"), Answer(b"\xff\xff")])
@@ -196,9 +203,14 @@ def test_deadlines_hold(connect):
 def is_connected(client, endpoint: str) -> bool:
     """What the client knows without trying: to try is to notice."""
     if isinstance(client, Client):
-        return client._channels[endpoint]._connectivity_state.connectivity is grpc.ChannelConnectivity.READY
-    channel = client._client._channels[endpoint]
-    return client._loop.call(channel.get_state) is grpc.ChannelConnectivity.READY
+        channel = client._core._channels[endpoint]
+        return client._background.run(state(channel)) is grpc.ChannelConnectivity.READY
+    channel = client._client._core._channels[endpoint]
+    return client._loop.run(state(channel)) is grpc.ChannelConnectivity.READY
+
+
+async def state(channel) -> grpc.ChannelConnectivity:
+    return channel.get_state()
 
 
 def test_a_server_that_went_between_two_calls_costs_no_write_its_certainty(connect):

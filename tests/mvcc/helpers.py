@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from kvproto.command_pb2 import CommandBatch, Entry, OpenSession, PublishMember
+from kvproto.command_pb2 import CommandBatch, Entry, ExpireSessions, OpenSession, PublishMember
 from kvproto.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
@@ -26,20 +26,21 @@ def entry(command, *, session: int = 0, sequence: int = 0) -> Entry:
         TxnRequest: "txn",
         PublishMember: "publish_member",
         OpenSession: "open_session",
+        ExpireSessions: "expire_sessions",
     }[type(command)]
     return Entry(session=session, sequence=sequence, **{name: command})
 
 
 def batch(*entries: Entry) -> CommandBatch:
     made = CommandBatch()
-    made.submissions.add(node_id=1).entries.extend(entries)
+    made.entries.extend(entries)
     return made
 
 
 def turn(store: Store, *batches: CommandBatch):
     """Applies the batches in one turn; returns the results of all entries, flat."""
     store.begin()
-    results = [result for one in batches for submission in store.apply(store.applied_end, one) for result in submission]
+    results = [result for one in batches for result in store.apply(store.applied_end, one)]
     store.commit()
     return results
 

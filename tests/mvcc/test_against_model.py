@@ -126,7 +126,7 @@ def check(steps, cuts):
             assert answer_of_read(store, step) == model.read(step)
         else:
             slots.append(batch(entry(step)))
-            ((result,),) = store.apply(store.applied_end, slots[-1])
+            (result,) = store.apply(store.applied_end, slots[-1])
             assert plain(result) == model.apply(step)
             assert store.revision == model.revision
         if cut:

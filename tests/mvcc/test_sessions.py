@@ -1,11 +1,12 @@
 """Exactly once (L12), within bounds (L13)."""
 
 import sqlite3
+import struct
 
 import pytest
-from kvproto.command_pb2 import OpenSession
+from kvproto.command_pb2 import ExpireSessions, OpenSession
 
-from kvstore.mvcc import Limits, Refusal, SessionOpened, Store
+from kvstore.mvcc import Limits, Refusal, SessionOpened, SessionsExpired, Store
 from kvstore.mvcc.errors import Code
 
 from .helpers import batch, delete, dump, entry, get, new_store, put, run, turn, txn
@@ -54,9 +55,9 @@ def test_the_kept_answer_is_not_what_the_caller_does_to_its_own():
     session = opened(store)
     store.begin()
     asked = batch(entry(txn(success=[put(b"a")]), session=session, sequence=1))
-    ((first,),) = store.apply(store.applied_end, asked)
+    (first,) = store.apply(store.applied_end, asked)
     first.header.member_id = 42
-    ((second,),) = store.apply(store.applied_end, asked)
+    (second,) = store.apply(store.applied_end, asked)
     second.header.member_id = 43
     store.commit()
     (third,) = turn(store, asked)
@@ -75,6 +76,7 @@ def test_an_unknown_session_is_refused_its_fate_unknown(session):
     assert refusal == Refusal(
         Code.FAILED_PRECONDITION,
         f"kvstore: session {session} is unknown or has expired; the fate of its requests is unknown",
+        session_expired=True,
     )
     assert store.revision == 1
 
@@ -107,8 +109,8 @@ def test_only_the_newest_answers_are_kept(grouping):
     else:
         for one in asked:
             turn(store, one)
-    kept = store._connection.execute("SELECT sequence FROM answers ORDER BY sequence").fetchall()
-    assert kept == [(3,), (4,), (5,)]
+    ((kept,),) = store._connection.execute("SELECT puts FROM sessions").fetchall()
+    assert struct.unpack("<6Q", kept) == (3, 4, 4, 5, 5, 6)
     results = turn(store, *asked)
     assert [result.code for result in results[:2]] == [Code.FAILED_PRECONDITION] * 2
     assert "keeps no answers up to sequence 2" in results[0].text
@@ -135,15 +137,58 @@ def test_the_session_unused_for_longest_makes_room(restart):
     limits = Limits(sessions_max=2)
     store = Store(connection, limits)
     first, second = opened(store), opened(store)
-    run(store, put(b"a"), session=second, sequence=1)
-    run(store, put(b"a"), session=first, sequence=1)
+    run(store, delete(b"a"), session=second, sequence=1)
+    run(store, delete(b"a"), session=first, sequence=1)
+    run(store, put(b"a"), session=first, sequence=2)
     if restart:
         store = Store(connection, limits)
     third = opened(store)
     assert "unknown or has expired" in run(store, put(b"a"), session=second, sequence=1).text
-    assert run(store, put(b"a"), session=first, sequence=1).header.revision == 3
+    assert run(store, put(b"a"), session=first, sequence=2).header.revision == 2
     assert connection.execute("SELECT id FROM sessions ORDER BY id").fetchall() == [(first,), (third,)]
     assert connection.execute("SELECT DISTINCT session FROM answers").fetchall() == [(first,)]
+
+
+def test_an_answer_that_the_client_has_is_not_kept():
+    """It says so with its next request, and may not repeat what it says that it has."""
+    store = new_store()
+    session = opened(store)
+    for sequence in (1, 2, 3):
+        run(store, put(b"a"), session=session, sequence=sequence)
+    fourth = entry(put(b"a"), session=session, sequence=4)
+    fourth.unanswered_from = 3
+    turn(store, batch(fourth))
+    ((kept,),) = store._connection.execute("SELECT puts FROM sessions").fetchall()
+    assert struct.unpack("<4Q", kept) == (3, 4, 4, 5)
+    assert "keeps no answers up to sequence 2" in run(store, put(b"a"), session=session, sequence=2).text
+    assert run(store, put(b"a"), session=session, sequence=3).header.revision == 4
+
+
+def test_a_client_cannot_declare_answered_what_it_has_yet_to_ask():
+    store = new_store()
+    session = opened(store)
+    bold = entry(put(b"a"), session=session, sequence=1)
+    bold.unanswered_from = 100
+    turn(store, batch(bold))
+    assert run(store, put(b"a"), session=session, sequence=2).header.revision == 3
+    assert run(store, put(b"a"), session=session, sequence=1).header.revision == 2
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_sessions_that_were_unused_for_long_expire_together(restart):
+    """The log says since when; what was used in that slot or later stays."""
+    connection = sqlite3.connect(":memory:")
+    store = Store(connection)
+    sessions = [opened(store) for _ in range(4)]
+    run(store, put(b"a"), session=sessions[1], sequence=1)
+    bound = store.applied_end
+    run(store, put(b"a"), session=sessions[2], sequence=1)
+    if restart:
+        store = Store(connection)
+    assert run(store, ExpireSessions(unused_since_slot=bound)) == SessionsExpired(3)
+    assert [store.has_session(session) for session in sessions] == [False, False, True, False]
+    assert run(store, put(b"b"), session=sessions[1], sequence=2).code is Code.FAILED_PRECONDITION
+    assert run(store, put(b"b"), session=sessions[2], sequence=2).header.revision == 4
 
 
 def test_how_slots_are_grouped_into_turns_does_not_matter():

@@ -211,16 +211,6 @@ def test_a_refused_entry_leaves_its_neighbours_alone():
     assert (first.header.revision, second.code, third.header.revision) == (2, Code.INVALID_ARGUMENT, 3)
 
 
-def test_results_come_per_submission():
-    store = new_store()
-    two = batch(entry(put(b"a")), entry(put(b"b")))
-    two.submissions.add(node_id=2).entries.append(entry(put(b"c")))
-    store.begin()
-    results = store.apply(0, two)
-    store.commit()
-    assert [[result.header.revision for result in submission] for submission in results] == [[2, 3], [4]]
-
-
 def test_an_entry_of_a_newer_version_stops_the_replica():
     """Skipping what others execute would diverge."""
     store = new_store()
@@ -264,7 +254,7 @@ def test_a_txn_as_deep_as_permitted_fits_into_a_batch():
     """What the API lets pass must parse again on every replica."""
     deepest = nested(Limits().txn_depth_max)
     sent = batch(entry(deepest)).SerializeToString()
-    assert type(batch()).FromString(sent).submissions[0].entries[0].txn == deepest
+    assert type(batch()).FromString(sent).entries[0].txn == deepest
 
 
 def test_a_flood_of_nested_writes_is_checked_quickly():

@@ -94,9 +94,9 @@ def test_values_that_contradict_the_ballot() -> None:
 def test_contact_is_what_a_quorum_has_answered() -> None:
     leader = leadership()
     assert leader.quorum_heard_at(slot(0), now=5.0) == 0.0
-    leader.heard(node(3), sent_at=4.0, read_round=1, decided_end=slot(0))
+    leader.heard(node(3), sent_at=4.0, read_round=1, decided_end=slot(0), lease_until=0.0)
     assert leader.quorum_heard_at(slot(0), now=5.0) == 4.0
-    leader.heard(node(3), sent_at=3.0, read_round=1, decided_end=slot(0))
+    leader.heard(node(3), sent_at=3.0, read_round=1, decided_end=slot(0), lease_until=0.0)
     assert leader.quorum_heard_at(slot(0), now=5.0) == 4.0, "an old answer takes nothing back"
 
 
@@ -105,7 +105,7 @@ def test_new_voters_have_the_time_to_answer() -> None:
     leader = leadership()
     leader.decided(slot(0), config_of(1, 4, 5, epoch=2), now=9.0)
     assert leader.contact[node(4)] == leader.contact[node(5)] == 9.0
-    leader.heard(node(4), sent_at=9.5, read_round=1, decided_end=slot(0))
+    leader.heard(node(4), sent_at=9.5, read_round=1, decided_end=slot(0), lease_until=0.0)
     assert leader.contact[node(4)] == 9.5
 
 
@@ -115,22 +115,22 @@ def test_a_read_waits_for_the_round_after_it() -> None:
     leader.read_round = 4
     leader.add_read(ReadId(1), index=slot(0))
     assert leader.has_unasked_reads
-    leader.heard(node(2), sent_at=0.0, read_round=4, decided_end=slot(0))
+    leader.heard(node(2), sent_at=0.0, read_round=4, decided_end=slot(0), lease_until=0.0)
     leader.read_round = 5
     assert not leader.has_unasked_reads
-    assert leader.take_confirmed_reads(slot(0)) == []
-    leader.heard(node(2), sent_at=0.0, read_round=5, decided_end=slot(0))
-    assert leader.take_confirmed_reads(slot(0)) == [ReadReady(ReadId(1), slot(0))]
-    assert leader.take_confirmed_reads(slot(0)) == []
+    assert leader.take_confirmed_reads(slot(0), now=0.0) == []
+    leader.heard(node(2), sent_at=0.0, read_round=5, decided_end=slot(0), lease_until=0.0)
+    assert leader.take_confirmed_reads(slot(0), now=0.0) == [ReadReady(ReadId(1), slot(0))]
+    assert leader.take_confirmed_reads(slot(0), now=0.0) == []
 
 
 def test_a_read_waits_until_all_that_phase_1_found_is_decided() -> None:
     leader = leadership((0, "a"), (1, "b"))
     leader.add_read(ReadId(1), index=slot(0))
     leader.read_round = 1
-    leader.heard(node(2), sent_at=0.0, read_round=1, decided_end=slot(0))
-    assert leader.take_confirmed_reads(slot(1)) == []
-    assert leader.take_confirmed_reads(slot(2)) == [ReadReady(ReadId(1), slot(2))]
+    leader.heard(node(2), sent_at=0.0, read_round=1, decided_end=slot(0), lease_until=0.0)
+    assert leader.take_confirmed_reads(slot(1), now=0.0) == []
+    assert leader.take_confirmed_reads(slot(2), now=0.0) == [ReadReady(ReadId(1), slot(2))]
 
 
 def test_a_read_reaches_to_where_the_configurations_that_confirm_it_begin() -> None:
@@ -141,7 +141,7 @@ def test_a_read_reaches_to_where_the_configurations_that_confirm_it_begin() -> N
     leader.read_round = 1
     known.decide(slot(0), config_of(1, epoch=2))
     known.forget_before(slot(9))
-    assert leader.take_confirmed_reads(slot(9)) == [ReadReady(ReadId(1), slot(8))]
+    assert leader.take_confirmed_reads(slot(9), now=0.0) == [ReadReady(ReadId(1), slot(8))]
 
 
 def test_reads_left_over_are_given_back_once() -> None:
@@ -156,9 +156,9 @@ def test_the_successor_was_heard_of_lately_and_has_decided_the_most() -> None:
     leader = leadership()
     voters = (node(1), node(2), node(3))
     assert leader.successor(voters, now=0.5, heard_within_s=1.0) == 2, "3 has never answered"
-    leader.heard(node(2), sent_at=1.0, read_round=1, decided_end=slot(5))
-    leader.heard(node(3), sent_at=1.0, read_round=1, decided_end=slot(6))
+    leader.heard(node(2), sent_at=1.0, read_round=1, decided_end=slot(5), lease_until=0.0)
+    leader.heard(node(3), sent_at=1.0, read_round=1, decided_end=slot(6), lease_until=0.0)
     assert leader.successor(voters, now=1.5, heard_within_s=1.0) == 3
-    leader.heard(node(2), sent_at=3.0, read_round=1, decided_end=slot(5))
+    leader.heard(node(2), sent_at=3.0, read_round=1, decided_end=slot(5), lease_until=0.0)
     assert leader.successor(voters, now=3.5, heard_within_s=1.0) == 2
     assert leader.successor(voters, now=9.0, heard_within_s=1.0) is None

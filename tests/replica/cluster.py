@@ -13,6 +13,7 @@ from typing import assert_never
 from kvproto.command_pb2 import Entry
 from kvproto.etcd.rpc_pb2 import PutRequest, RangeRequest
 
+from kvstore.mvcc.limits import Limits
 from kvstore.mvcc.results import Result
 from kvstore.mvcc.store import Store
 from kvstore.paxos.config import PaxosConfig
@@ -24,6 +25,7 @@ from kvstore.paxos.types import Configuration, NodeId, Slot
 from kvstore.replica.messages import ReplicaMessage
 from kvstore.replica.replica import Replica, ReplicaConfig
 from kvstore.replica.steps import (
+    Answer,
     AnswerAll,
     Answered,
     Commit,
@@ -32,6 +34,8 @@ from kvstore.replica.steps import (
     ReadAllowed,
     ReadLog,
     Send,
+    SessionAnswers,
+    SessionOpenedHere,
     Step,
     Undone,
     WriteFailed,
@@ -39,13 +43,20 @@ from kvstore.replica.steps import (
 from kvstore.storage.codec import decode_value, encode_value
 from kvstore.storage.memory_log import MemoryAcceptorLog, MemoryDisk
 
-__all__ = ["Cluster", "Member", "Wire", "put"]
+__all__ = ["Cluster", "Member", "Wire", "of_session", "put"]
 
 RETRY_S = 0.3
 
 
 def put(key: str, value: str = "") -> Entry:
     return Entry(put=PutRequest(key=key.encode(), value=value.encode()))
+
+
+def of_session(session: int, sequence: int, key: str, value: str = "") -> Entry:
+    """A put that a client with a session sends."""
+    entry = put(key, value)
+    entry.session, entry.sequence = session, sequence
+    return entry
 
 
 def encoded(governing: Sequence[GoverningConfiguration]) -> list[tuple[int, bytes]]:
@@ -61,19 +72,28 @@ class Wire:
 
 @dataclass(slots=True)
 class Member:
-    """One node: what survives a crash (``disk``, ``connection``), and the process, if it runs."""
+    """One node: what survives a crash (``disk``, ``connection``), and the process, if it runs.
+
+    Tickets and the like are numbered afresh in each of its ``lives``, and what was told to clients is of the last one.
+    """
 
     node_id: NodeId
     disk: MemoryDisk = field(default_factory=MemoryDisk)
     connection: sqlite3.Connection = field(default_factory=lambda: sqlite3.connect(":memory:"))
+    lives: int = 0
     log: MemoryAcceptorLog | None = None
     process: Replica | None = None
     commits: list[Commit] = field(default_factory=list)
     """On the disk, and not reported to the replica yet."""
     results: dict[int, Result] = field(default_factory=dict)
+    """Of writes without a session, by ticket."""
     undone: dict[int, Undone] = field(default_factory=dict)
     allowed: dict[int, int] = field(default_factory=dict)
     """Read tickets, and the applied end at which each was allowed."""
+    opened: dict[int, int] = field(default_factory=dict)
+    """Sessions that were asked for here, by number."""
+    answers: dict[tuple[int, int], list[Result]] = field(default_factory=dict)
+    """Of requests of attached sessions, by (session, sequence)."""
     leaderships: list[LeadershipChanged] = field(default_factory=list)
     turns: list[list[Step]] = field(default_factory=list)
     """The steps of each turn that had any."""
@@ -99,8 +119,16 @@ class Member:
 
 
 class Cluster:
-    def __init__(self, size: int = 3, *, seed: int = 0, paxos: dict[str, float] | None = None, **limits: int) -> None:
-        """``limits`` go to every node's ReplicaConfig, ``paxos`` to its PaxosConfig."""
+    def __init__(
+        self,
+        size: int = 3,
+        *,
+        seed: int = 0,
+        paxos: dict[str, float] | None = None,
+        answers_max: int = 64,
+        **limits: float,
+    ) -> None:
+        """``limits`` go to every node's ReplicaConfig, ``paxos`` to its PaxosConfig, ``answers_max`` to its state."""
         self.rng = Random(seed)
         self.now = 0.0
         self.wires: list[Wire] = []
@@ -114,6 +142,7 @@ class Cluster:
         """Every message that ever left a node."""
         self._limits = limits
         self._paxos = paxos or {}
+        self._state_limits = Limits(answers_per_session_max=answers_max)
         self.first = Configuration(1, tuple(NodeId(n) for n in range(1, size + 1)))
         self.members = {node_id: Member(node_id) for node_id in self.first.voters}
         for node_id in self.members:
@@ -128,8 +157,11 @@ class Cluster:
         """As a node is assembled: from its log and its state."""
         member = self[node_id]
         assert member.process is None
+        member.lives += 1
+        for told in (member.results, member.undone, member.allowed, member.opened, member.answers):
+            told.clear()
         member.log = MemoryAcceptorLog.open(member.disk, node_id=member.node_id, rng=self.rng)
-        store = Store(member.connection)
+        store = Store(member.connection, self._state_limits)
         if not store.configurations():
             store.begin()
             store.set_configurations(encoded([GoverningConfiguration(Slot(0), self.first)]))
@@ -152,7 +184,7 @@ class Cluster:
                 node_id=member.node_id,
                 incarnation=member.log.identity.incarnation,
                 retry_s=RETRY_S,
-                **self._limits,
+                **self._limits,  # type: ignore[arg-type]
             ),
             Paxos(
                 PaxosConfig(node_id=member.node_id, **self._paxos),  # type: ignore[arg-type]
@@ -251,8 +283,8 @@ class Cluster:
         self.wires += wires
         self.sent += wires
 
-    def _note(self, member: Member, answer: Answered | WriteFailed | ReadAllowed) -> None:
-        """Reads and writes have tickets of their own; each is answered once."""
+    def _note(self, member: Member, answer: Answer) -> None:
+        """Reads and writes have tickets of their own; each is answered once. So is a request that a node was given."""
         match answer:
             case Answered(ticket, result):
                 assert ticket not in member.results | member.undone, f"{answer} is a second answer"
@@ -263,6 +295,12 @@ class Cluster:
             case ReadAllowed(ticket):
                 assert ticket not in member.allowed, f"{answer} is a second answer"
                 member.allowed[ticket] = member.store.applied_end
+            case SessionOpenedHere(number, session):
+                assert number not in member.opened, f"{answer} is a second answer"
+                member.opened[number] = session
+            case SessionAnswers(session, answers):
+                for sequence, result in answers:
+                    member.answers.setdefault((session, sequence), []).append(result)
             case _:
                 assert_never(answer)
 
@@ -316,6 +354,27 @@ class Cluster:
         leader = self.leader()
         assert all(member.replica.status().leader == leader.node_id for member in self.up)
         return (leader, *(member for member in self.up if member is not leader))
+
+    def ready(self) -> tuple[Member, ...]:
+        """``elect``, and the session of writes without one is open on every node."""
+        members = self.elect()
+        for member in members:
+            self.write(member, put("first"))
+        self.run_until(self.agreed)
+        return members
+
+    def open_session(self, member: Member) -> int:
+        """A new session, attached to ``member``."""
+        number = member.replica.open_session()
+        self.run_until(lambda: number in member.opened)
+        member.replica.attach(member.opened[number])
+        return member.opened[number]
+
+    def write(self, member: Member, entry: Entry) -> Result:
+        """Of a client without a session, until it is answered."""
+        ticket = member.replica.write(entry)
+        self.run_until(lambda: ticket in member.results)
+        return member.results[ticket]
 
     def messages(self, kind: type) -> list[Wire]:
         """Every message of ``kind`` that ever left a node."""

@@ -6,7 +6,7 @@ from kvstore.paxos.types import Application, Configuration, NodeId, Noop, Value
 from kvstore.storage.codec import decode_value, encode_value
 from kvstore.storage.errors import UnknownFormat
 
-CONFIGURATION = Configuration(7, (NodeId(1), NodeId(12)), (NodeId(3),), {NodeId(12): "b:2", NodeId(1): "a:1"})
+CONFIGURATION = Configuration(7, (NodeId(1), NodeId(12)), (NodeId(3),), {NodeId(12): "b:2", NodeId(1): "a:1"}, 500)
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ CONFIGURATION = Configuration(7, (NodeId(1), NodeId(12)), (NodeId(3),), {NodeId(
         (Application(b"\x00\xff"), b"\x01\x01\x00\xff"),
         (
             CONFIGURATION,
-            b'\x01\x02{"addresses":{"1":"a:1","12":"b:2"},"epoch":7,"learners":[3],"voters":[1,12]}',
+            b'\x01\x02{"addresses":{"1":"a:1","12":"b:2"},"epoch":7,"learners":[3],"lease_ms":500,"voters":[1,12]}',
         ),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from kvproto.command_pb2 import CommandBatch
 
 from kvstore.paxos.messages import (
     Accept,
@@ -42,7 +43,11 @@ def _configurations(draw: st.DrawFn) -> Configuration:
     voters = draw(st.integers(1, len(members)))
     addresses = {member: draw(ADDRESSES) for member in sorted(draw(st.sets(st.sampled_from(members))))}
     return Configuration(
-        draw(st.integers(0, NUMBER_MAX)), tuple(sorted(members[:voters])), tuple(members[voters:]), addresses
+        draw(st.integers(0, NUMBER_MAX)),
+        tuple(sorted(members[:voters])),
+        tuple(members[voters:]),
+        addresses,
+        lease_ms=draw(st.integers(0, 2**32 - 1)),
     )
 
 
@@ -76,22 +81,32 @@ def _accepted(draw: st.DrawFn) -> Accepted:
     return Accepted(draw(BALLOTS), Slot(start), Slot(draw(st.integers(start + 1, NUMBER_MAX))))
 
 
+@st.composite
+def _batches(draw: st.DrawFn) -> CommandBatch:
+    batch = CommandBatch()
+    for sequence in draw(st.lists(st.integers(1, NUMBER_MAX), max_size=4)):
+        entry = batch.entries.add(session=draw(st.integers(1, NUMBER_MAX)), sequence=sequence)
+        entry.put.key, entry.put.value = draw(st.binary(max_size=20)), draw(st.binary(max_size=200))
+        entry.unanswered_from = draw(st.integers(0, sequence))
+    return batch
+
+
 BY_TYPE: dict[Callable[..., PeerMessage], st.SearchStrategy[PeerMessage]] = {
     Suspect: st.builds(Suspect, NUMBERS),
     SuspectReply: st.builds(SuspectReply, NUMBERS, st.booleans(), BALLOTS | st.just(ZERO_BALLOT), SLOTS),
-    Prepare: st.builds(Prepare, BALLOTS, SLOTS),
+    Prepare: st.builds(Prepare, BALLOTS, SLOTS, st.none() | BALLOTS),
     Promise: _promises(),
     Accept: st.builds(Accept, BALLOTS, st.integers(0, NUMBER_MAX - 1).map(Slot), VALUES, SLOTS),
     Accepted: _accepted(),
     Nack: st.builds(Nack, BALLOTS),
     Heartbeat: st.builds(Heartbeat, BALLOTS, SLOTS, NUMBERS, SECONDS),
-    HeartbeatReply: st.builds(HeartbeatReply, BALLOTS, NUMBERS, SECONDS, SLOTS),
+    HeartbeatReply: st.builds(HeartbeatReply, BALLOTS, NUMBERS, SECONDS, SLOTS, SECONDS),
     CatchUp: st.builds(CatchUp, SLOTS),
     Decided: _decided(),
     SnapshotOffer: st.builds(SnapshotOffer, SLOTS, SLOTS),
     Transfer: st.builds(Transfer, BALLOTS),
-    Forward: st.builds(Forward, st.binary(max_size=200)),
-    ForwardReply: st.builds(ForwardReply, NUMBERS, st.integers(0, 2**32 - 1), st.booleans(), st.none() | NODE_IDS),
+    Forward: st.builds(Forward, NUMBERS, _batches()),
+    ForwardReply: st.builds(ForwardReply, NUMBERS),
     ReadIndex: st.builds(ReadIndex, NUMBERS),
     ReadIndexReply: st.builds(ReadIndexReply, NUMBERS, st.booleans(), SLOTS),
 }

@@ -11,9 +11,12 @@ from typing import Any
 import grpc
 import grpc.aio
 from kvproto import paxos_pb2 as pb
+from kvproto.command_pb2 import CommandBatch, Entry
+from kvproto.etcd.rpc_pb2 import PutRequest
 
 from kvstore.paxos.messages import CatchUp
 from kvstore.paxos.types import NodeId, Slot
+from kvstore.replica.messages import Forward
 from kvstore.transport.codec import PeerMessage, encode, encode_frame
 from kvstore.transport.handshake import Expectation, Handshake, Lane, handshake_to_wire, refusal
 from kvstore.transport.link import PeerLink
@@ -39,6 +42,11 @@ async def until(condition: Callable[[], object]) -> None:
 
 def numbered(number: int) -> CatchUp:
     return CatchUp(Slot(number))
+
+
+def forward(value: bytes) -> Forward:
+    """A message of any size."""
+    return Forward(1, CommandBatch(entries=[Entry(put=PutRequest(value=value))]))
 
 
 def introduction(**changes: Any) -> Handshake:

@@ -11,7 +11,6 @@ import grpc.aio
 import pytest
 from kvproto import paxos_pb2 as pb
 
-from kvstore.replica.messages import Forward
 from kvstore.transport import link as link_module
 from kvstore.transport.codec import encode
 from kvstore.transport.handshake import Lane
@@ -24,6 +23,7 @@ from tests.transport.peers import (
     Told,
     a_stranger,
     accept,
+    forward,
     introduction,
     linked,
     listening,
@@ -299,7 +299,7 @@ def test_lanes_are_connections_of_their_own() -> None:
         ):
             await until(lambda: bulk.link.up and protocol.link.up)
             for _ in range(10):
-                bulk.link.send(encode(Forward(b"x" * 4_000_000)))
+                bulk.link.send(encode(forward(b"x" * 4_000_000)))
             await until(lambda: bulk.link.stats().queued_messages < 10)
             protocol.send(1, 2, 3)
             await until(lambda: heard == [1, 2, 3])

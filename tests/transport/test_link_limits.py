@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from kvproto import paxos_pb2 as pb
 
-from kvstore.replica.messages import Forward
 from kvstore.transport.codec import encode
 from kvstore.transport.handshake import Lane
 from kvstore.transport.wire import EOF, FRAME_BYTES_MAX
@@ -14,6 +13,7 @@ from tests.transport.peers import (
     ME,
     a_stranger,
     accept,
+    forward,
     linked,
     listening,
     numbered,
@@ -28,7 +28,7 @@ def test_close_with_grace_sends_what_is_queued() -> None:
         async with listening() as (heard, address), linked(address) as told:
             await until(lambda: told.link.up)
             told.send(*range(500))
-            large = Forward(b"x" * 1_000_000)
+            large = forward(b"x" * 1_000_000)
             for _ in range(12):
                 told.link.send(encode(large))
             told.send(500)
@@ -75,7 +75,7 @@ def test_close_gives_a_peer_that_does_not_read_its_grace_and_no_more() -> None:
     async def story() -> None:
         async with a_stranger(deaf) as address, linked(address) as told:
             await until(lambda: told.link.up)
-            told.link.send(encode(Forward(b"x" * 10_000_000)))
+            told.link.send(encode(forward(b"x" * 10_000_000)))
             async with asyncio.timeout(10):
                 await told.link.close(0.1)
             assert not told.link.up
@@ -136,14 +136,15 @@ def test_a_peer_that_reads_slowly_costs_a_bounded_amount_of_memory() -> None:
         async with a_stranger(slow) as address, linked(address, bytes_max=1_000_000) as told:
             await until(lambda: told.link.up)
             for number in range(200):
-                told.link.send(encode(Forward(number.to_bytes(4, "big") * 25_000)))
+                told.link.send(encode(forward(number.to_bytes(4, "big") * 25_000)))
                 await asyncio.sleep(0)
                 assert told.link.stats().queued_bytes <= 1_000_000
             stats = told.link.stats()
             assert stats.dropped_messages > 100
             release.set()
             await told.link.close(20.0)
-            arrived = [m.forward.submission[:4] for raw in frames for m in pb.Frame.FromString(raw).messages]
+            messages = [message for raw in frames for message in pb.Frame.FromString(raw).messages]
+            arrived = [message.forward.batch.entries[0].put.value[:4] for message in messages]
             assert arrived == sorted(set(arrived))
             assert arrived[-1] == (199).to_bytes(4, "big"), "the newest counts most"
             assert len(arrived) + told.link.stats().dropped_messages == 200

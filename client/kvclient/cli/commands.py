@@ -7,6 +7,7 @@ from typing import BinaryIO
 import click
 
 from kvclient.cli import render
+from kvclient.cli.bench import bench
 from kvclient.cli.group import (
     ErrorsInOneLine,
     ExitCode,
@@ -282,6 +283,9 @@ def members(settings: Settings) -> None:
     """
     with settings.client() as client:
         render.members(client.members(), settings.output)
+
+
+main.add_command(bench)
 
 
 def _readable(raw: bytes) -> str:

@@ -52,7 +52,7 @@ class Settings:
     @contextmanager
     def client(self) -> Iterator[Client]:
         """A client for one command."""
-        with Client(self.endpoints, timeout=self.timeout_s, watch_connections=False) as client:
+        with Client(self.endpoints, timeout=self.timeout_s, pipelined=False) as client:
             yield client
 
 

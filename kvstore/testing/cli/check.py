@@ -66,9 +66,14 @@ Examples:
     metavar="N,…",
     help="The cluster sizes to draw from.  [default: 3,5,5,7]",
 )
-@click.option("--faults", type=FAULTS, default="all", metavar="none|all|LIST", show_default=True, help="Those there are.")
 @click.option(
-    "--plan", type=_Numbers(least=1, most=1_000_000), metavar="N,…", help="Of each seed's faults, only those numbered so."
+    "--faults", type=FAULTS, default="all", metavar="none|all|LIST", show_default=True, help="Those there are."
+)
+@click.option(
+    "--plan",
+    type=_Numbers(least=1, most=1_000_000),
+    metavar="N,…",
+    help="Of each seed's faults, only those numbered so.",
 )
 @click.option("--fired-min", type=click.IntRange(min=0), default=0, help="Fail where a fault fired less often.")
 @click.option("--minimize", "shrink", is_flag=True, help="After a failure, find the fewest faults that it takes.")

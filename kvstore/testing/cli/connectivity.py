@@ -123,9 +123,7 @@ Examples:
 @click.option("--seed", type=int, default=1, show_default=True, help="All chance comes from it.")
 @click.option("--jobs", type=click.IntRange(min=1), help="How many processes.  [default: one for each CPU]")
 @click.pass_context
-def connectivity(
-    context: click.Context, *, chosen: Graph | None, reduced: bool, seed: int, jobs: int | None
-) -> None:
+def connectivity(context: click.Context, *, chosen: Graph | None, reduced: bool, seed: int, jobs: int | None) -> None:
     """Cut a cluster down to every graph of a few nodes: where a node has a quorum, there must be progress."""
     began = time.monotonic()
     results: list[GraphResult] = []
@@ -182,5 +180,7 @@ def _show(results: list[GraphResult], *, wall_s: float) -> None:
         )
     console.print(table)
     broken = sum(bool(result.mistake) for result in results)
-    verdict = "[bold red]one is wrong[/]" if broken else "[bold green]wherever a node has a quorum, there was progress[/]"
+    verdict = (
+        "[bold red]one is wrong[/]" if broken else "[bold green]wherever a node has a quorum, there was progress[/]"
+    )
     console.print(f"{len(results):,} graphs in {wall_s:.1f} s: {verdict}")

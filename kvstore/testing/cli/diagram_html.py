@@ -95,4 +95,3 @@ def html(recorder: Recorder, title: str) -> str:
         f'viewBox="0 {_CROP_PX} {width:.0f} {height:.0f}">\n{drawing(layout, heads=False)}\n</svg>\n'
         f'<div id="tip"></div>\n<script>{_SCRIPT}</script>\n</body></html>\n'
     )
-

@@ -233,9 +233,7 @@ def sign(shape: str, x: float, y: float, color: str) -> str:
         case "triangle":
             return f'<polygon points="{x - 5:.1f},{y - 5:.1f} {x + 6:.1f},{y:.1f} {x - 5:.1f},{y + 5:.1f}" fill="{color}" stroke="#fff"/>'
         case _:
-            return (
-                f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10" stroke="{color}" stroke-width="2.4" fill="none"/>'
-            )
+            return f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10" stroke="{color}" stroke-width="2.4" fill="none"/>'
 
 
 def _span(layout: Layout, span: Span) -> str:
@@ -243,9 +241,7 @@ def _span(layout: Layout, span: Span) -> str:
     tip = f"<title>{escape(f'node {span.lane} {span.what} {span.text}'.strip())}</title>"
     if span.what in {"leads", "stands"}:
         height = max(2.0, y2 - y1)
-        return (
-            f'<rect class="{span.what}" x="{x - 6:.1f}" y="{y1:.1f}" width="12" height="{height:.1f}" rx="3">{tip}</rect>'
-        )
+        return f'<rect class="{span.what}" x="{x - 6:.1f}" y="{y1:.1f}" width="12" height="{height:.1f}" rx="3">{tip}</rect>'
     line = f'x1="{x:.1f}" x2="{x:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"'
     below = f'<line class="down" {line}/>' if span.what == "down" else ""
     style = "down2" if span.what == "down" else "paused"

@@ -279,9 +279,7 @@ class Recorder:
             case AcceptRecord(slot, ballot):
                 self._accepted(at, node, slot, ballot)
             case LearnRecord(slot):
-                arrow = self._cause(
-                    node, lambda m: isinstance(m, Decided) and any(e.slot == slot for e in m.entries)
-                )
+                arrow = self._cause(node, lambda m: isinstance(m, Decided) and any(e.slot == slot for e in m.entries))
                 text = f"learns slot {slot}"
                 self._mark(at, node, MarkKind.LEARNED, text, slots=(slot, Slot(slot + 1)), arrow=arrow)
 
@@ -293,9 +291,7 @@ class Recorder:
         if slot not in self.chosen_at and is_quorum(self._configuration_at(slot), voters):
             self.chosen_at[slot] = ballot
             kind, text = MarkKind.CHOSEN, f"{text}; a quorum has it: chosen"
-        arrow = self._cause(
-            node, lambda m: isinstance(m, Accept) and (m.slot, m.ballot) == (slot, ballot)
-        )
+        arrow = self._cause(node, lambda m: isinstance(m, Accept) and (m.slot, m.ballot) == (slot, ballot))
         self._mark(at, node, kind, text, slots=(slot, Slot(slot + 1)), ballot=ballot, arrow=arrow)
 
     def _applied(self, at: float, node: NodeId, start: Slot, end: Slot) -> None:

@@ -17,7 +17,7 @@ from kvstore.testing.cli.play import Outcome, play
 from kvstore.testing.cli.record import Recorder
 from kvstore.testing.cli.rounds import Rounds
 from kvstore.testing.cli.scenarios import SCENARIOS
-from kvstore.testing.cli.stage import CLIENTS, Stage, teaching_config
+from kvstore.testing.cli.stage import Stage, teaching_config
 from kvstore.testing.cli.story import HEADING
 from kvstore.testing.cli.summary import show
 from kvstore.testing.sim import FaultKind
@@ -97,7 +97,9 @@ def run(
     The status is 0 where all went well, 1 where a law of docs/protocol.md was broken, 2 for wrong usage.
     """
     if proposers > nodes:
-        raise click.BadParameter(f"{proposers} proposers need as many nodes; there are {nodes}", param_hint="--proposers")
+        raise click.BadParameter(
+            f"{proposers} proposers need as many nodes; there are {nodes}", param_hint="--proposers"
+        )
     if scenario is not None:
         for name in ("nodes", "rounds", "proposers", "faults"):
             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:

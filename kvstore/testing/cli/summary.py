@@ -26,7 +26,9 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def _log_table(outcome: Outcome) -> Table:
-    table = Table("slot", "value", "chosen in ballot", "decided by nodes", title="The decided log", title_justify="left")
+    table = Table(
+        "slot", "value", "chosen in ballot", "decided by nodes", title="The decided log", title_justify="left"
+    )
     for row in outcome.log:
         table.add_row(str(row.slot), escape(row.value), row.ballot, " ".join(map(str, row.decided_by)))
     return table

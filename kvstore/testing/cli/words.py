@@ -4,7 +4,7 @@ import enum
 from collections.abc import Iterable
 from typing import assert_never
 
-from kvproto.command_pb2 import CommandBatch, Entry, Submission
+from kvproto.command_pb2 import CommandBatch, Entry
 
 from kvstore.mvcc.results import Result
 from kvstore.paxos.messages import (
@@ -111,8 +111,8 @@ def message_words(message: AnyMessage) -> str:
             return f"SnapshotOffer from slot {first_slot}"
         case Transfer(ballot):
             return f"Transfer {ballot}: lead, please"
-        case Forward(submission):
-            return f"Forward: {_submission(Submission.FromString(submission))}"
+        case Forward():
+            return f"Forward: {_batch(message.batch)}"
         case ForwardReply():
             return "ForwardReply: not proposed"
         case ReadIndex():
@@ -130,7 +130,7 @@ def value_words(value: Value) -> str:
         case Configuration():
             return f"configuration {value.epoch}"
         case Application(data):
-            return ", ".join(map(_submission, CommandBatch.FromString(data).submissions))
+            return _batch(CommandBatch.FromString(data))
         case _:
             assert_never(value)
 
@@ -173,8 +173,8 @@ def _entries(entries: Iterable[AcceptedEntry]) -> str:
     return ", ".join(listed) or "nothing"
 
 
-def _submission(submission: Submission) -> str:
-    return ", ".join(map(_entry, submission.entries))
+def _batch(batch: CommandBatch) -> str:
+    return ", ".join(map(_entry, batch.entries))
 
 
 def _entry(entry: Entry) -> str:

@@ -1,6 +1,6 @@
 """Between what the checkers understand and what replicas execute: actions and entries, results and responses."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
 from kvproto.command_pb2 import CommandBatch, Entry
@@ -79,16 +79,31 @@ def response_of(result: Result) -> Response | None:
             return None
 
 
-def commands_of(value: Value, results: list[list[Result]]) -> tuple[Command, ...]:
-    """What a decided value asks of the store, entry by entry; ``results`` tell which were refused."""
+def commands_of(
+    value: Value,
+    results: list[Result],
+    *,
+    is_repeated: Callable[[int, Entry], bool],
+    is_internal: Callable[[int], bool],
+) -> tuple[Command, ...]:
+    """What a decided value asks of the store, entry by entry; ``results`` tell which were refused.
+
+    A client without a session does not know of the internal one that its node used, so the history does not either: the
+    first copy counts as one of no session (``is_internal``), another of a request (``is_repeated``) as nothing at all.
+    """
     if not isinstance(value, Application):
         return (Command(Opaque(repr(value).encode())),)
     batch = CommandBatch.FromString(value.data)
-    return tuple(
-        Command(_action_of(entry), entry.session, entry.sequence, refused=isinstance(result, Refusal))
-        for submission, replies in zip(batch.submissions, results, strict=True)
-        for entry, result in zip(submission.entries, replies, strict=True)
-    )
+    commands = []
+    for index, (entry, result) in enumerate(zip(batch.entries, results, strict=True)):
+        session, sequence, refused = entry.session, entry.sequence, isinstance(result, Refusal)
+        if not is_internal(session):
+            commands.append(Command(_action_of(entry), session, sequence, refused=refused))
+        elif refused or is_repeated(index, entry):
+            commands.append(Command(Opaque(entry.SerializeToString(deterministic=True))))
+        else:
+            commands.append(Command(_action_of(entry)))
+    return tuple(commands)
 
 
 def _action_of(entry: Entry) -> Action | Opaque:

@@ -38,7 +38,7 @@ class Ears:
     """Who hears of what the production objects do; ``within_turn`` may raise, and the process dies there."""
 
     within_turn: Callable[[], None]
-    on_apply: Callable[[int, CommandBatch | None, list[list[Result]]], None]
+    on_apply: Callable[[int, CommandBatch | None, list[Result]], None]
     on_commit: Callable[[int, bytes], None]
     on_confirm: Callable[[ReadId], None]
     on_effects: Callable[[Effects], None]

@@ -13,7 +13,15 @@ from kvstore.mvcc.errors import Refused
 from kvstore.mvcc.store import Store
 from kvstore.paxos.types import NodeId
 from kvstore.replica.replica import Replica
-from kvstore.replica.steps import Answer, Answered, ReadAllowed, Undone, WriteFailed
+from kvstore.replica.steps import (
+    Answer,
+    Answered,
+    ReadAllowed,
+    SessionAnswers,
+    SessionOpenedHere,
+    Undone,
+    WriteFailed,
+)
 from kvstore.replica.writes import Overloaded
 from kvstore.testing.checking.history import Failed, Unknown
 from kvstore.testing.sim.calls import Call, Reply
@@ -33,6 +41,7 @@ class Desk:
         self._waiting: dict[Call, int | None] = {}
         """Who waits for an answer, with the ticket of a write."""
         self._writes: dict[int, Call] = {}
+        self._in_session: dict[tuple[int, int], list[Call]] = {}
         self._reads: dict[int, Call] = {}
 
     def arrives(self, call: Call) -> None:
@@ -41,7 +50,9 @@ class Desk:
 
     def take(self, call: Call) -> None:
         try:
-            if isinstance(call.request, Entry):
+            if isinstance(call.request, Entry) and call.request.session:
+                self._submit(call, call.request)
+            elif isinstance(call.request, Entry):
                 ticket = self._replica.write(call.request)
                 self._waiting[call] = ticket
                 self._writes[ticket] = call
@@ -60,7 +71,8 @@ class Desk:
             return
         ticket = self._waiting[call]
         if ticket is not None and self._replica.forget_write(ticket):
-            self._judge.gives_up(self._node_id, ticket)
+            assert isinstance(call.request, Entry), "only writes have tickets of this kind"
+            self._judge.gives_up(self._node_id, call.request)
             self._answer(call, Failed(Undone.NOT_PROPOSED.value))
         else:
             self._answer(call, Unknown("given up"))
@@ -71,6 +83,13 @@ class Desk:
                 self._answer_write(ticket, result)
             case WriteFailed(ticket, why):
                 self._answer_write(ticket, Unknown(why.value) if why is Undone.UNKNOWN else Failed(why.value))
+            case SessionAnswers(session, answers):
+                for sequence, result in answers:
+                    for call in self._in_session.pop((session, sequence), []):
+                        if call in self._waiting:
+                            self._answer(call, result)
+            case SessionOpenedHere():
+                raise AssertionError("clients open their sessions by an entry like any other")
             case ReadAllowed(ticket):
                 self._judge.read_is_allowed(self._node_id, ticket, applied_end=self._store.applied_end)
                 call = self._reads.pop(ticket)
@@ -84,6 +103,11 @@ class Desk:
         """Whoever waits is told that the connection broke."""
         for call in list(self._waiting):
             self._answer(call, Unknown("the node's process ended"))
+
+    def _submit(self, call: Call, entry: Entry) -> None:
+        self._in_session.setdefault((entry.session, entry.sequence), []).append(call)
+        self._replica.attach(entry.session)
+        self._replica.submit(entry.session, [entry])
 
     def _answer_write(self, ticket: int, reply: Reply) -> None:
         call = self._writes.get(ticket)

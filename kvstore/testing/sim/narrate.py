@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from kvproto.command_pb2 import CommandBatch, Entry, Submission
+from kvproto.command_pb2 import CommandBatch, Entry
 
 from kvstore.paxos.durable import AcceptRecord, LearnRecord, PromiseRecord, Record
 from kvstore.paxos.messages import (
@@ -155,11 +155,10 @@ def describe_message(message: AnyMessage) -> str:
             return f"SnapshotOffer from slot {first_slot}, decided below {decided_end}"
         case Transfer(ballot):
             return f"Transfer {ballot}"
-        case Forward(submission):
-            return f"Forward {_submission(Submission.FromString(submission))}"
-        case ForwardReply():
-            why = "overloaded" if message.overloaded else "not proposed"
-            return f"ForwardReply tickets [{message.first_ticket}, {message.first_ticket + message.count}) {why}"
+        case Forward(number, batch):
+            return f"Forward {number}: {', '.join(map(_entry, batch.entries))}"
+        case ForwardReply(number):
+            return f"ForwardReply {number}: not proposed"
         case ReadIndex(request):
             return f"ReadIndex {request}"
         case ReadIndexReply(request, confirmed, index):
@@ -177,7 +176,7 @@ def describe_value(value: Value) -> str:
         case Application(data):
             batch = CommandBatch.FromString(data)
             origin = batch.origin
-            entries = ", ".join(_submission(s) for s in batch.submissions)
+            entries = ", ".join(map(_entry, batch.entries))
             return f"batch {origin.node_id}.{origin.incarnation}.{origin.number} [{entries}]"
         case _:
             assert_never(value)
@@ -201,10 +200,6 @@ def _entries(entries: tuple[AcceptedEntry, ...]) -> str:
     if not entries:
         return "nothing"
     return ", ".join(f"slot {e.slot} {e.ballot} {describe_value(e.value)}" for e in entries)
-
-
-def _submission(submission: Submission) -> str:
-    return f"{submission.node_id}: {', '.join(map(_entry, submission.entries))}"
 
 
 def _entry(entry: Entry) -> str:

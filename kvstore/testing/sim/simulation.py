@@ -285,7 +285,8 @@ def _draw_world(rng: Random, nodes: int, *, changes_members: bool) -> WorldConfi
         inline_commits=rng.random() < 0.6,
         checkpoint_chance=rng.choice((0.01, 0.1)),
         limits=Limits(
-            sessions_max=rng.choice((2, 4, 10_000)),
+            # One for each node's own use and each client: those that nobody uses any more are pushed out.
+            sessions_max=rng.choice((nodes + 11, 10_000)),
             answers_per_session_max=rng.choice((2, 8, 4096)),
             answer_bytes_per_session_max=rng.choice((100, 4 * 1024 * 1024)),
         ),

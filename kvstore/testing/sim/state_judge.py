@@ -11,7 +11,7 @@ from kvproto.command_pb2 import CommandBatch, Entry
 
 from kvstore.mvcc.answers import encode_answer
 from kvstore.mvcc.errors import Code
-from kvstore.mvcc.results import Refusal, Result
+from kvstore.mvcc.results import Refusal, Result, SessionOpened
 from kvstore.paxos.types import Application, NodeId, Slot, Value
 from kvstore.testing.sim.consensus_judge import ConsensusJudge
 from kvstore.testing.sim.laws import Ledger
@@ -29,8 +29,6 @@ class _Node:
     committed_end: int = 0
     reads: dict[int, Slot] = field(default_factory=dict)
     """Reads without an answer, and what they must see at least."""
-    given_up: dict[int, None] = field(default_factory=dict)
-    """Tickets, never used twice, of which the replica said that they are not and will not be proposed."""
 
 
 class StateJudge:
@@ -41,9 +39,13 @@ class StateJudge:
         self._nodes = {node_id: _Node() for node_id in nodes}
         self._hashes: dict[int, tuple[bytes, NodeId]] = {}
         self._answers: dict[tuple[int, int], tuple[Slot, EncodedAnswer]] = {}
-        self.results: dict[Slot, list[list[Result]]] = {}
+        self._given_up: dict[tuple[int, int], NodeId] = {}
+        """Requests of which a replica said that they are not and will not be proposed."""
+        self._internal: dict[int, None] = {}
+        self._first: dict[tuple[int, int], tuple[Slot, int]] = {}
+        self.results: dict[Slot, list[Result]] = {}
         """What applying each slot yielded, as the first replica that applied it says."""
-        self._encoded: dict[Slot, list[list[EncodedAnswer]]] = {}
+        self._encoded: dict[Slot, list[EncodedAnswer]] = {}
 
     # The life of a process
 
@@ -74,7 +76,7 @@ class StateJudge:
 
     # Applying
 
-    def applies(self, node_id: NodeId, slot: Slot, batch: CommandBatch | None, results: list[list[Result]]) -> None:
+    def applies(self, node_id: NodeId, slot: Slot, batch: CommandBatch | None, results: list[Result]) -> None:
         node = self._nodes[node_id]
         self._checked["L6"] += 1
         if slot != node.applied_end:
@@ -84,34 +86,38 @@ class StateJudge:
         if not _is_same(decided, batch):
             self._ledger.broken("L6", f"node {node_id} applies in slot {slot} what it did not decide there: {batch}")
         if batch is not None:
-            self._judge_answers(node_id, node, slot, batch, results)
+            self._judge_answers(node_id, slot, batch, results)
 
-    def _judge_answers(
-        self, node_id: NodeId, node: _Node, slot: Slot, batch: CommandBatch, results: list[list[Result]]
-    ) -> None:
-        encoded = [[encode_answer(result) for result in replies] for replies in results]
+    def _judge_answers(self, node_id: NodeId, slot: Slot, batch: CommandBatch, results: list[Result]) -> None:
+        encoded = [encode_answer(result) for result in results]
         known = self._encoded.get(slot)
         self._checked["L8"] += 1
         if known is not None:
             if known != encoded:
                 self._ledger.broken("L8", f"node {node_id} answers slot {slot} with {encoded}, others with {known}")
-        else:
-            self._encoded[slot] = encoded
-            self.results[slot] = results
-            for submission, replies, answers in zip(batch.submissions, results, encoded, strict=True):
-                for entry, result, answer in zip(submission.entries, replies, answers, strict=True):
-                    if entry.session:
-                        self._judge_session(slot, entry, result, answer)
-        if not node.given_up:
             return
-        for submission in batch.submissions:
-            if submission.node_id != node_id:
+        self._encoded[slot] = encoded
+        self.results[slot] = results
+        for index, (entry, result, answer) in enumerate(zip(batch.entries, results, encoded, strict=True)):
+            if isinstance(result, SessionOpened) and entry.open_session.node_id:
+                self._internal[result.session] = None
+            if not entry.session:
                 continue
-            for ticket in range(submission.first_ticket, submission.first_ticket + len(submission.entries)):
-                if ticket in node.given_up:
-                    self._ledger.broken(
-                        "L12", f"ticket {ticket} of node {node_id} was never to be applied: slot {slot}"
-                    )
+            identity = (entry.session, entry.sequence)
+            self._first.setdefault(identity, (slot, index))
+            if identity in self._given_up:
+                self._ledger.broken(
+                    "L12", f"node {self._given_up[identity]} said that {identity} was never proposed: slot {slot}"
+                )
+            self._judge_session(slot, entry, result, answer)
+
+    def is_internal(self, session: int) -> bool:
+        """Whether a node opened this session for the writes of clients that have none."""
+        return session in self._internal
+
+    def is_repeated(self, slot: Slot, index: int, entry: Entry) -> bool:
+        """Whether an earlier slot, or an earlier entry of this one, has the same request."""
+        return self._first.get((entry.session, entry.sequence)) != (slot, index)
 
     def _judge_session(self, slot: Slot, entry: Entry, result: Result, answer: EncodedAnswer) -> None:
         """The first answer, or none at all where the session no longer knows it."""
@@ -160,9 +166,10 @@ class StateJudge:
                 "L7", f"node {node_id} allows a read at {applied_end}; {demanded} was decided when it came"
             )
 
-    def gives_up(self, node_id: NodeId, ticket: int) -> None:
+    def gives_up(self, node_id: NodeId, entry: Entry) -> None:
         """The replica said that this write was certainly not proposed and never will be."""
-        self._nodes[node_id].given_up[ticket] = None
+        if entry.session:
+            self._given_up[entry.session, entry.sequence] = node_id
 
 
 def _is_same(decided: Value | None, batch: CommandBatch | None) -> bool:

@@ -64,7 +64,7 @@ class WatchedStore(Store):
         limits: Limits,
         *,
         within_turn: Callable[[], None],
-        on_apply: Callable[[int, CommandBatch | None, list[list[Result]]], None],
+        on_apply: Callable[[int, CommandBatch | None, list[Result]], None],
         on_commit: Callable[[int, bytes], None],
     ) -> None:
         self._file = file
@@ -73,7 +73,7 @@ class WatchedStore(Store):
         self._on_commit = on_commit
         super().__init__(file.connection, limits)
 
-    def apply(self, slot: int, batch: CommandBatch | None, *, configuration: bytes | None = None) -> list[list[Result]]:
+    def apply(self, slot: int, batch: CommandBatch | None, *, configuration: bytes | None = None) -> list[Result]:
         results = super().apply(slot, batch, configuration=configuration)
         self._on_apply(slot, batch, results)
         self._within_turn()

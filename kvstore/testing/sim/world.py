@@ -16,7 +16,7 @@ from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.effects import Role
 from kvstore.paxos.types import Configuration, NodeId, Slot, Value
 from kvstore.replica.replica import ReplicaConfig
-from kvstore.testing.checking.decided_log import LoggedSlot
+from kvstore.testing.checking.decided_log import Command, LoggedSlot
 from kvstore.testing.checking.history import History, Recorder
 from kvstore.testing.checking.linear_checker import check
 from kvstore.testing.checking.model import Model, Range, Response
@@ -293,10 +293,18 @@ class World:
                 same_slot = logged.setdefault(slot, [])
                 found = next((one for value, one in same_slot if value == decided[slot]), None)
                 if found is None:
-                    found = (slot, commands_of(decided[slot], self.states.results.get(slot, [])))
+                    found = (slot, self._commands_of(slot, decided[slot]))
                     same_slot.append((decided[slot], found))
                 log.append(found)
         return logs
+
+    def _commands_of(self, slot: Slot, value: Value) -> tuple[Command, ...]:
+        return commands_of(
+            value,
+            self.states.results.get(slot, []),
+            is_repeated=lambda index, entry: self.states.is_repeated(slot, index, entry),
+            is_internal=self.states.is_internal,
+        )
 
     def check_histories(self) -> None:
         """Linearizable, and every serializable read tells the whole truth at its revision. Raises LawBroken."""

@@ -1,0 +1,48 @@
+"""Read leases: how a leader may answer reads without asking anybody (L7), where the cluster's configuration says so.
+
+With each HeartbeatReply an acceptor promises to hear no other candidate for a while. A leader that holds such promises
+of a quorum knows that nobody can have been elected beside it, so what it has decided is all that was chosen. It counts
+a lease from the moment at which it *sent* the heartbeat, which lies before the acceptor's own beginning, and shorter by
+the drift that two clocks may have: this is the one place where safety leans on clocks (L14), and why leases are off
+unless asked for. What must hold is that two nodes' clocks run at rates that differ by less than ``clock_drift_max``
+over one lease, and that no clock stands still while its process runs.
+
+A restarted acceptor does not know what it granted, so it hears no candidate for one whole lease. A leader that hands
+over stops reading by its lease first, and its successor says so to the acceptors.
+
+A grant binds though nothing was promised: a leader's late heartbeat may come after a newer one's. It must not undo what
+the newer one was granted, so grants go to rising ballots only. Whoever was elected after it, the older leader has no
+quorum's lease any more: the election had to wait for one of its acceptors.
+"""
+
+from kvstore.paxos.types import ZERO_BALLOT, Ballot
+
+__all__ = ["LeaseGrants"]
+
+
+class LeaseGrants:
+    """The acceptor's side: until when it hears nobody but the leader of one ballot."""
+
+    def __init__(self, *, restarted_until: float) -> None:
+        self._restarted_until = restarted_until
+        self._until = float("-inf")
+        self._holder = ZERO_BALLOT
+
+    def grant(self, ballot: Ballot, *, until: float) -> bool:
+        """The leader of ``ballot`` is heard alone from now on until then; False where a newer one may rely on that."""
+        if ballot < self._holder:
+            return False
+        self._until = max(self._until, until)
+        self._holder = ballot
+        return True
+
+    def forbids(self, *, released: Ballot | None, now: float) -> bool:
+        """Whether a candidate must not be heard yet; ``released``: the ballot whose leader asked it to take over.
+
+        What was granted before a restart nobody can release: it is not known whose it was.
+        """
+        return now < self._restarted_until or (now < self._until and released != self._holder)
+
+    @property
+    def until(self) -> float:
+        return max(self._restarted_until, self._until)

@@ -173,6 +173,7 @@ class GrpcFront:
             """Ends when the client has closed its side, or this server is about to."""
             while not self._closing.done():
                 reading = asyncio.ensure_future(anext(requests, None))
+                reading.add_done_callback(_look_at)  # a call that is cut off leaves it to fail alone
                 await asyncio.wait((reading, self._closing), return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done() or (data := reading.result()) is None:
                     return
@@ -208,6 +209,12 @@ class _Routes(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in th
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
         return self._handlers.get(handler_call_details.method)
+
+
+def _look_at(ended: "asyncio.Future[bytes | None]") -> None:
+    """asyncio complains of exceptions that nobody looked at."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _context(call: _Call) -> Context:

@@ -271,16 +271,25 @@ def test_the_data_directory_of_another_cluster_with_the_same_peers(tmp_path: Pat
 
 
 def test_peers_that_were_told_different_things(tmp_path: Path) -> None:
-    """Nodes that disagree about who belongs to the cluster never form one."""
+    """Nodes that disagree about who belongs to the cluster never form one. Whoever hears of it first says so."""
     base = free_base_port(nodes=3)
     one = f"1=127.0.0.1:{base + 1},2=127.0.0.1:{base + 11}"
     other = f"1=127.0.0.1:{base + 1},2=127.0.0.1:{base + 11},3=127.0.0.1:{base + 21}"
-    with started("--id", "1", "--peers", one, "--data-dir", str(tmp_path / "1"), log=tmp_path / "1.log"):
-        line = refusal("--id", "2", "--peers", other, "--data-dir", str(tmp_path / "2"))
+    logs = [tmp_path / "1.log", tmp_path / "2.log"]
+    with (
+        started("--id", "1", "--peers", one, "--data-dir", str(tmp_path / "1"), log=logs[0]) as first,
+        started("--id", "2", "--peers", other, "--data-dir", str(tmp_path / "2"), log=logs[1]) as second,
+    ):
+        assert wait_until(lambda: first.poll() is not None or second.poll() is not None, timeout_s=WAIT_S)
+        ended = [log for log, process in zip(logs, (first, second), strict=True) if process.poll() is not None]
+        assert {process.poll() for process in (first, second)} <= {None, 2}
 
-    assert line.startswith("--peers differ: ")
-    assert one in line
-    assert other in line
+    for log in ended:
+        last = log.read_text().splitlines()[-1]
+        assert last.startswith("kv-server: --peers differ: ")
+        assert one in last
+        assert other in last
+    assert not any("ready to serve" in log.read_text() for log in logs)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

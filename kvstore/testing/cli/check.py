@@ -22,7 +22,7 @@ __all__ = ["check"]
 _SIZES: Final = (3, 5, 5, 7)
 
 
-class _Numbers(click.ParamType):
+class _Numbers(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     name = "numbers"
 
     def __init__(self, *, least: int, most: int) -> None:

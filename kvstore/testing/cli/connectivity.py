@@ -94,7 +94,7 @@ def _is_answered(stage: Stage, name: str, nodes: tuple[int, ...]) -> bool:
     return world.run_until(lambda: any(client.done for client in clients), within_s=world.config.liveness_bound_s)
 
 
-class _GraphType(click.ParamType):
+class _GraphType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     name = "graph"
 
     def convert(self, value: str | Graph, param: click.Parameter | None, ctx: click.Context | None) -> Graph:

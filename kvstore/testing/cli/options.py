@@ -20,7 +20,7 @@ def fault_name(kind: FaultKind) -> str:
     return kind.value.replace(" ", "-")
 
 
-class _Faults(click.ParamType):
+class _Faults(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     name = "faults"
 
     def convert(

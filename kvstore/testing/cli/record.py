@@ -192,11 +192,13 @@ class Recorder:
                     if span.number == event.number and span.until is None:
                         span.until = event.at
             case events.ClientCalled():
-                self._client(event.at, event.client, str(event.node), action_words(event.action), event.client, "")
+                self._client(event.at, event.client, str(event.node), action_words(event.action), client=event.client)
             case events.ClientReturned():
                 refused = isinstance(event.outcome, Failed | Unknown)
                 text = outcome_words(event.outcome)
-                self._client(event.at, str(event.node), event.client, text, event.client, text if refused else "")
+                self._client(
+                    event.at, str(event.node), event.client, text, client=event.client, lost=text if refused else ""
+                )
             case _:
                 pass
 
@@ -261,7 +263,7 @@ class Recorder:
             self._landed[arrow.to].append(arrow)
         self.order.append(arrow)
 
-    def _client(self, at: float, sender: Lane, to: Lane, text: str, client: str, lost: str) -> None:
+    def _client(self, at: float, sender: Lane, to: Lane, text: str, *, client: str, lost: str = "") -> None:
         if client not in self.clients:
             self.clients.append(client)
         arrow = Arrow(0, sender, to, Kind.CLIENT, text, text, at, at, lost)

@@ -1,4 +1,4 @@
-"""Many seeds over several processes. Results come in the order of the seeds, so the first failure is always the same."""
+"""Many seeds over several processes. Results come in the order of the seeds: the first failure is always the same."""
 
 import multiprocessing
 import os

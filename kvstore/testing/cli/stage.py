@@ -3,6 +3,9 @@
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from kvproto.command_pb2 import Entry
+from kvproto.etcd.rpc_pb2 import PutRequest
+
 from kvstore.paxos.effects import Role
 from kvstore.paxos.messages import Transfer
 from kvstore.paxos.types import Ballot, NodeId
@@ -54,6 +57,8 @@ class Stage:
         self.world.trace.subscribe(self.story.hear)
         self._watched: list[Callable[[Event], bool]] = []
         self.world.trace.subscribe(self._watch)
+        self.decided_before = 0
+        """How many slots were decided before the story began."""
         self._faults = 0
         self._seen = False
 
@@ -86,8 +91,9 @@ class Stage:
 
     def begin(self, text: str) -> None:
         """The story begins here, in a cluster that has already got so far."""
+        self.decided_before = self.world.consensus.decided_end
         self.recorder.forget_the_past()
-        self.story.skip()
+        self.story.begin()
         self.note(text)
 
     def note(self, text: str) -> None:
@@ -133,10 +139,29 @@ class Stage:
         self.until("all are connected", lambda: self.world.trace.counts.get("LinkUp", 0) == links)
 
     def start_with_leader(self, node: int) -> None:
-        """A fresh cluster in which ``node`` leads and all others know it."""
+        """A fresh cluster in which ``node`` leads, all others know it, and each has a session for its clients' writes.
+
+        A node opens one before it proposes the first of them; a story should not be interrupted by that. The story
+        is yet to ``begin``.
+        """
+        self.story.has_begun = False
         self.start_connected()
         self.stand(node)
         self.until(f"node {node} leads, and all know it", lambda: self.leads(node) and self.settled())
+        for opened, opener in enumerate(self.world.node_ids, 1):
+            self._open_session(opener)
+            self.until(
+                f"node {opener} has a session",
+                lambda: self.world.consensus.decided_end == opened and self.settled(),  # noqa: B023  called at once
+            )
+
+    def _open_session(self, node: NodeId) -> None:
+        """By a write that is taken back while the session opens."""
+        tickets: list[int] = []
+        entry = Entry(put=PutRequest(key=b"never written"))
+        self.process(node).inject(lambda replica, _now: tickets.append(replica.write(entry)))
+        self.until("the write was taken", lambda: bool(tickets))
+        self.process(node).inject(lambda replica, _now: replica.forget_write(tickets[0]))
 
     def restart(self, *nodes: int) -> None:
         for node in nodes:

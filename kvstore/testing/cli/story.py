@@ -43,14 +43,18 @@ class Story:
         self._heartbeats = heartbeats
         self._told = 0
         self.heartbeats_untold = 0
+        self.has_begun = True
+        """False while there is only a past, of which nothing is told."""
 
     def hear(self, event: Event) -> None:
         """To be called after the recorder heard of ``event``."""
-        self._tell_until(event.at - NEWS_S)
+        if self.has_begun:
+            self._tell_until(event.at - NEWS_S)
 
-    def skip(self) -> None:
+    def begin(self) -> None:
         """The recorder forgot the past."""
         self._told = 0
+        self.has_begun = True
 
     def finish(self) -> None:
         self._tell_until(float("inf"))

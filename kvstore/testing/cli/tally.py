@@ -42,7 +42,7 @@ class Tally:
 
     def medians(self) -> dict[str, float]:
         """Per seed."""
-        columns = {
+        columns: dict[str, list[float]] = {
             "events": [report.events for report in self.reports],
             "client operations": [report.operations for report in self.reports],
             "faults": [sum(report.faults.values()) for report in self.reports],

@@ -10,6 +10,7 @@ from kvproto.command_pb2 import Entry
 from kvproto.etcd.rpc_pb2 import RangeRequest
 
 from kvstore.mvcc.errors import Refused
+from kvstore.mvcc.results import SessionOpened
 from kvstore.mvcc.store import Store
 from kvstore.paxos.types import NodeId
 from kvstore.replica.replica import Replica
@@ -42,6 +43,7 @@ class Desk:
         """Who waits for an answer, with the ticket of a write."""
         self._writes: dict[int, Call] = {}
         self._in_session: dict[tuple[int, int], list[Call]] = {}
+        self._openings: dict[int, Call] = {}
         self._reads: dict[int, Call] = {}
 
     def arrives(self, call: Call) -> None:
@@ -52,6 +54,8 @@ class Desk:
         try:
             if isinstance(call.request, Entry) and call.request.session:
                 self._submit(call, call.request)
+            elif isinstance(call.request, Entry) and call.request.HasField("open_session"):
+                self._openings[self._replica.open_session()] = call
             elif isinstance(call.request, Entry):
                 ticket = self._replica.write(call.request)
                 self._waiting[call] = ticket
@@ -88,8 +92,11 @@ class Desk:
                     for call in self._in_session.pop((session, sequence), []):
                         if call in self._waiting:
                             self._answer(call, result)
-            case SessionOpenedHere():
-                raise AssertionError("clients open their sessions by an entry like any other")
+            case SessionOpenedHere(number, session):
+                self._judge.opens_for_client(session)
+                call = self._openings.pop(number)
+                if call in self._waiting:
+                    self._answer(call, SessionOpened(session))
             case ReadAllowed(ticket):
                 self._judge.read_is_allowed(self._node_id, ticket, applied_end=self._store.applied_end)
                 call = self._reads.pop(ticket)

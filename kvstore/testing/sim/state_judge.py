@@ -42,6 +42,7 @@ class StateJudge:
         self._given_up: dict[tuple[int, int], NodeId] = {}
         """Requests of which a replica said that they are not and will not be proposed."""
         self._internal: dict[int, None] = {}
+        self._of_clients: dict[int, None] = {}
         self._first: dict[tuple[int, int], tuple[Slot, int]] = {}
         self.results: dict[Slot, list[Result]] = {}
         """What applying each slot yielded, as the first replica that applied it says."""
@@ -113,7 +114,11 @@ class StateJudge:
 
     def is_internal(self, session: int) -> bool:
         """Whether a node opened this session for the writes of clients that have none."""
-        return session in self._internal
+        return session in self._internal and session not in self._of_clients
+
+    def opens_for_client(self, session: int) -> None:
+        """A node opened this session because a client had asked it to."""
+        self._of_clients[session] = None
 
     def is_repeated(self, slot: Slot, index: int, entry: Entry) -> bool:
         """Whether an earlier slot, or an earlier entry of this one, has the same request."""

@@ -55,8 +55,8 @@ def test_quiet_leaves_out_the_story_and_keeps_the_outcome() -> None:
 def test_json_tells_the_same() -> None:
     found = json.loads(invoke("--rounds", "2", "-o", "json").output)
     assert found["ok"] is True
-    assert [row["value"] for row in found["log"]] == ["put round1=alice", "put round2=alice"]
-    assert found["messages"]["Accept"] == 4
+    assert [row["value"] for row in found["log"]] == ["open session", "put round1=alice", "put round2=alice"]
+    assert found["messages"]["Accept"] == 6
     assert any("accepts slot 0" in line for line in found["story"])
     assert "story" not in json.loads(invoke("--rounds", "2", "-o", "json", "-q").output)
 
@@ -96,5 +96,5 @@ def test_a_broken_law_ends_the_story_with_status_1_and_says_how_to_repeat_it(mon
     result = invoke("--scenario", "leader-crash")
     assert result.exit_code == 1
     assert "L4 is broken" in result.output
-    assert "It is replayed by: kv-sim run --scenario leader-crash --seed 1" in result.output
+    assert "It is replayed by: kv-sim run --scenario leader-crash --seed 31" in result.output
     assert json.loads(invoke("--scenario", "leader-crash", "-o", "json").output)["law"] == "L4"

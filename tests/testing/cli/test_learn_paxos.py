@@ -9,7 +9,9 @@ from kvstore.testing.cli.scenarios import SCENARIOS
 from tests.testing.cli.command import invoke
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/learn-paxos.md").read_text(encoding="utf-8")
-DRAWN = re.findall(r"```console\n\$ kv-sim (--scenario (\S+) --diagram (\S+\.mmd))\n```\n\n```mermaid\n(.*?)```\n", PAGE, re.S)
+DRAWN = re.findall(
+    r"```console\n\$ kv-sim (--scenario (\S+) --diagram (\S+\.mmd))\n```\n\n```mermaid\n(.*?)```\n", PAGE, re.DOTALL
+)
 
 
 def test_every_scenario_is_told() -> None:
@@ -32,11 +34,11 @@ def test_a_diagram_is_what_the_command_above_it_draws(
     ("heading", "told"),
     [
         ("A clean round", ("stands: raises ballot 1.2", "a quorum has it: chosen")),
-        ("Two proposers duel", ("Nack: promised 1.3", "raises ballot 2.2", "accepted slot 0 at 1.2 put x=2")),
-        ("The leader dies between accept and decision", ("Promise 2.3: accepted slot 0 at 1.1 put x=1",)),
-        ("Adoption", ("raises ballot 2.1", "Nack: promised 2.2", "accepted slot 0 at 2.2 put x=bob")),
-        ("A gap is filled", ("Accept 2.3 slot 0: no-op", "Accept 2.3 slot 1: put y=2")),
-        ("A partition", ("n1: knows no leader", "slot 0: put x=majority", "slot 1: put x=minority")),
+        ("Two proposers duel", ("Nack: promised 3.3", "raises ballot 4.2", "accepted slot 3 at 2.2 put x=2")),
+        ("The leader dies between accept and decision", ("Promise 2.3: accepted slot 3 at 1.1 put x=1",)),
+        ("Adoption", ("raises ballot 2.1", "Nack: promised 2.2", "accepted slot 3 at 2.2 put x=bob")),
+        ("A gap is filled", ("Accept 2.3 slot 3: no-op", "Accept 2.3 slot 4: put y=2")),
+        ("A partition", ("n1: knows no leader", "slot 3: put x=majority", "slot 4: put x=minority")),
     ],
 )
 def test_what_the_text_points_at_is_in_the_diagram(heading: str, told: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -31,7 +31,7 @@ RECORDERS = dict(_recorders())
 @pytest.mark.parametrize("name", RECORDERS)
 def test_an_svg_is_well_formed_and_has_every_message_and_its_content(name: str) -> None:
     recorder = RECORDERS[name]
-    root = ElementTree.fromstring(svg(recorder, f"kv-sim <{name}>"))
+    root = ET.fromstring(svg(recorder, f"kv-sim <{name}>"))
     tips = [title.text or "" for title in root.iter(f"{SVG}title")]
     for arrow in recorder.arrows:
         if arrow.landed_at is not None:
@@ -47,7 +47,7 @@ def test_a_page_needs_nothing_but_itself(name: str) -> None:
         "http://www.w3.org/2000/svg"
     }
     drawing = page[page.index("<svg xmlns") : page.rindex("</svg>") + len("</svg>")]
-    ElementTree.fromstring(drawing)
+    ET.fromstring(drawing)
 
 
 @pytest.mark.parametrize("name", RECORDERS)

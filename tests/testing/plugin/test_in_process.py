@@ -156,6 +156,16 @@ def test_two_clusters_and_a_loop_of_the_tests_own_do_not_disturb_each_other(capl
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
+def test_nodes_that_end_under_their_clients_leave_no_task_unfinished(caplog: pytest.LogCaptureFixture) -> None:
+    """Streams are open when they die; asyncio has nothing to complain of."""
+    with InProcessCluster() as cluster, client_of(cluster) as client:
+        client.put("key", "value")
+        cluster.kill(cluster.leader())
+        eventually(lambda: client.put("key", "another"))
+        cluster.stop()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 # Deaths
 
 

@@ -48,6 +48,12 @@ class Core:
             pipeline = self._pipeline = Pipeline(self.shell, self.channel)
         return pipeline if pipeline.is_supported else None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the stream is open. Whoever asks from another thread gets an answer that may be old."""
+        pipeline = self._pipeline
+        return pipeline is not None and pipeline.is_open
+
     async def through(self, pipeline: Pipeline, call: Pending) -> Any:
         """The call's result, by way of the stream. Raises a ``KvError``, or ``StreamUnsupported``."""
         pipeline.submit(call)

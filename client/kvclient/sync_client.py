@@ -200,7 +200,7 @@ class Client:
     def _run(self, call: Call[T], timeout: float | None) -> T:
         timeout_s = self._shell.timeout(timeout)
         deadline = time.monotonic() + timeout_s
-        if self._is_pipelined and carries(call, is_open=True):
+        if self._is_pipelined and carries(call, is_open=self._core.is_open):
             try:
                 result: T = self._through(Pending.of(call, deadline=deadline, handle=Waiter()))
                 return result

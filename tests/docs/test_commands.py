@@ -10,7 +10,7 @@ import pytest
 import sqlite_utils.cli
 from click.testing import CliRunner
 from kvclient.cli.commands import main as kv_client
-from kvproto.command_pb2 import CommandBatch, Entry, Submission
+from kvproto.command_pb2 import CommandBatch, Entry
 from kvproto.etcd.rpc_pb2 import PutRequest
 
 from kvstore.mvcc import Store, open_state
@@ -110,7 +110,7 @@ def test_what_the_readme_asks_sqlite_utils_is_answered(tmp_path: Path) -> None:
     store = Store(connection)
     puts = [Entry(put=PutRequest(key=b"greeting", value=value)) for value in (b"hello", b"goodbye")]
     store.begin()
-    store.apply(0, CommandBatch(submissions=[Submission(entries=puts)]))
+    store.apply(0, CommandBatch(entries=puts))
     store.commit()
     connection.close()
     asked = [words[1:] for _, words in commands_in(PAGES[0]) if words[0] == "sqlite-utils"]

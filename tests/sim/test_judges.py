@@ -244,7 +244,7 @@ def _everything_leaves_at_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def _reads_are_confirmed_by_nobody(patch: pytest.MonkeyPatch) -> None:
-    def take(self: Leadership, decided_end: Slot) -> list[ReadReady]:
+    def take(self: Leadership, decided_end: Slot, **_clock: float) -> list[ReadReady]:
         ready = [ReadReady(read.read_id, max(read.index, decided_end)) for read in self._reads]
         self._reads = []
         return ready
@@ -261,7 +261,7 @@ def _what_is_overruled_counts_as_settled(patch: pytest.MonkeyPatch) -> None:
 
 
 def _sessions_forget(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Sessions, "recall", lambda _self, _session, _sequence, _slot: None)
+    patch.setattr(Sessions, "recall", lambda *_request: None)
 
 
 def _states_depend_on_whose_they_are(patch: pytest.MonkeyPatch) -> None:

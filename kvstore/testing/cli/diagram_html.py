@@ -28,7 +28,8 @@ h1 { font-size: 15px; margin: 0; padding: 10px 16px 4px; font-family: ui-monospa
 .lanes { position: relative; height: 22px; font-weight: 700; }
 .lanes span { position: absolute; transform: translateX(-50%); }
 #tip { position: fixed; display: none; max-width: 460px; background: #111827; color: #f9fafb; padding: 7px 10px;
-       border-radius: 6px; white-space: pre-wrap; pointer-events: none; z-index: 3; font-size: 12px; line-height: 1.45; }
+       border-radius: 6px; white-space: pre-wrap; pointer-events: none; z-index: 3;
+       font-size: 12px; line-height: 1.45; }
 g.arrow:hover line, g.arrow.kept line { stroke-width: 3.2; } g.arrow .wide { stroke-width: 11 !important; }
 g.arrow, g.mark { cursor: pointer; } .hidden { display: none; }
 """
@@ -61,7 +62,9 @@ document.addEventListener("click", () => {
 });
 for (const box of document.querySelectorAll(".legend input")) {
   box.addEventListener("change", () => {
-    for (const group of document.querySelectorAll("g.arrow." + box.value)) group.classList.toggle("hidden", !box.checked);
+    for (const group of document.querySelectorAll("g.arrow." + box.value)) {
+      group.classList.toggle("hidden", !box.checked);
+    }
   });
 }
 """
@@ -89,7 +92,8 @@ def html(recorder: Recorder, title: str) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f"<style>{_PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
-        f'<header style="min-width:{width:.0f}px"><h1>{escape(title)}</h1>\n<div class="legend">{kinds}{signs}{bars}</div>\n'
+        f'<header style="min-width:{width:.0f}px"><h1>{escape(title)}</h1>\n'
+        f'<div class="legend">{kinds}{signs}{bars}</div>\n'
         f'<div class="lanes">{names}</div></header>\n'
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 {_CROP_PX} {width:.0f} {height:.0f}">\n{drawing(layout, heads=False)}\n</svg>\n'

@@ -52,7 +52,7 @@ _LABEL_CHARS: Final = 39
 _HEADING_PX: Final = 26
 STYLE: Final = """
 text { font: 11.5px ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2937; }
-.halo { paint-order: stroke; stroke: #fff; stroke-width: 4px; stroke-linejoin: round; }
+.halo { paint-order: stroke; stroke: #fff; stroke-width: 5px; stroke-linejoin: round; }
 .lane { stroke: #9ca3af; stroke-width: 1.5; }
 .head { font-weight: 700; font-size: 14px; text-anchor: middle; }
 .time { fill: #6b7280; font-size: 10.5px; text-anchor: end; }
@@ -126,8 +126,9 @@ def _placed(layout: Layout, placed: Placed) -> str:
 def _band(layout: Layout, y: float, text: str, style: str, color: str) -> str:
     left = layout.x(layout.lanes[0]) - 60
     return (
-        f'<rect x="{left:.1f}" y="{y - 12:.1f}" width="{layout.width - left - 10:.1f}" height="19" rx="4" fill="{color}" '
-        f'fill-opacity=".92"/><text class="{style}" x="{left + 8:.1f}" y="{y + 2:.1f}">{escape(text)}</text>'
+        f'<rect x="{left:.1f}" y="{y - 12:.1f}" width="{layout.width - left - 10:.1f}" height="19" rx="4" '
+        f'fill="{color}" fill-opacity=".92"/>'
+        f'<text class="{style}" x="{left + 8:.1f}" y="{y + 2:.1f}">{escape(text)}</text>'
     )
 
 
@@ -231,9 +232,11 @@ def sign(shape: str, x: float, y: float, color: str) -> str:
             path = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in (*points, (-2.4, -2.6)))
             return f'<polygon points="{path}" fill="{color}" stroke="#fff"/>'
         case "triangle":
-            return f'<polygon points="{x - 5:.1f},{y - 5:.1f} {x + 6:.1f},{y:.1f} {x - 5:.1f},{y + 5:.1f}" fill="{color}" stroke="#fff"/>'
+            path = f"{x - 5:.1f},{y - 5:.1f} {x + 6:.1f},{y:.1f} {x - 5:.1f},{y + 5:.1f}"
+            return f'<polygon points="{path}" fill="{color}" stroke="#fff"/>'
         case _:
-            return f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10" stroke="{color}" stroke-width="2.4" fill="none"/>'
+            path = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
+            return f'<path d="{path}" stroke="{color}" stroke-width="2.4" fill="none"/>'
 
 
 def _span(layout: Layout, span: Span) -> str:
@@ -241,7 +244,8 @@ def _span(layout: Layout, span: Span) -> str:
     tip = f"<title>{escape(f'node {span.lane} {span.what} {span.text}'.strip())}</title>"
     if span.what in {"leads", "stands"}:
         height = max(2.0, y2 - y1)
-        return f'<rect class="{span.what}" x="{x - 6:.1f}" y="{y1:.1f}" width="12" height="{height:.1f}" rx="3">{tip}</rect>'
+        place = f'x="{x - 6:.1f}" y="{y1:.1f}" width="12" height="{height:.1f}" rx="3"'
+        return f'<rect class="{span.what}" {place}>{tip}</rect>'
     line = f'x1="{x:.1f}" x2="{x:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"'
     below = f'<line class="down" {line}/>' if span.what == "down" else ""
     style = "down2" if span.what == "down" else "paused"

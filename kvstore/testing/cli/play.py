@@ -1,4 +1,4 @@
-"""What a run amounts to once it is over: the decided log, the verdict, the counts. The same for rounds and scenarios."""
+"""What a run amounts to once it is over: the decided log, the verdict, the counts; for rounds and scenarios alike."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

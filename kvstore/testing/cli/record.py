@@ -1,8 +1,8 @@
 """A run as a story has it: messages on their way, what each caused, and what happened to nodes.
 
 The recorder listens to a run and relates effects to the message that brought them about: a promise to its Prepare, an
-acceptance to its Accept, a decision to the Accepted that completed the quorum or to the message that told of it. What no
-message brought about stands for itself. Facts about disks are told when they are durable, not when they are begun (L2).
+acceptance to its Accept, a decision to the Accepted that completed the quorum or to the message that told of it. What
+no message brought about stands for itself. Facts about disks are told once they are durable, not before (L2).
 """
 
 import enum

@@ -57,7 +57,7 @@ def _leader_crash(stage: Stage) -> None:
     stage.start_with_leader(1)
     stage.begin("Node 1 leads in ballot 1.1 and is about to die between accept and decision.")
     alice = stage.put("alice", 1, "x", "1", timeouts=12.0)
-    stage.until_event("node 2 has accepted", _accepted(2, proposer=1))
+    stage.until_event("a follower has accepted", _accepted(2, 3, proposer=1))
     stage.world.crash(1)
     stage.note("A quorum may have the value on disk, and nobody alive knows it. A new leader must find out.")
     stage.until("a survivor leads, and all alive have applied the value", lambda: stage.settled() and _chosen(stage, 1))
@@ -103,7 +103,7 @@ def _gap(stage: Stage) -> None:
     stage.until("both were", lambda: sum(stage.recorder.lost.values()) >= 2)
     stage.heal()
     stage.put("bob", 1, "y", "2", timeouts=12.0)
-    stage.until_event("node 2 has accepted the second slot", _accepted(2, proposer=1))
+    stage.until_event("a follower has accepted the second slot", _accepted(2, 3, proposer=1))
     stage.world.crash(1)
     stage.note("The leader is dead. The second slot is on the survivors' disks, the first is not: a gap.")
     stage.until("a survivor leads and the gap is filled", lambda: stage.settled() and _chosen(stage, 2))
@@ -136,10 +136,10 @@ def _promised(node: int, *, to: int) -> Callable[[Event], bool]:
     )
 
 
-def _accepted(node: int, *, proposer: int) -> Callable[[Event], bool]:
+def _accepted(*nodes: int, proposer: int) -> Callable[[Event], bool]:
     return lambda event: (
         isinstance(event, CommitPersisted)
-        and event.node == node
+        and event.node in nodes
         and any(isinstance(r, AcceptRecord) and r.ballot.node_id == proposer for r in event.write.records)
     )
 

@@ -49,13 +49,14 @@ def test_the_story_has_a_line_for_every_message_that_caused_something() -> None:
     """And the summary counts those that are not told."""
     outcome, stage = play_rounds(3, rounds=2)
     told = [line for line in outcome.story if re.match(r" *[\d.]+  \d → \d ", line)]
-    assert len(told) + outcome.heartbeats_untold == sum(outcome.messages.values())
-    assert all(arrow.landed_at is not None for arrow in stage.recorder.arrows)
+    landed = [arrow for arrow in stage.recorder.arrows if arrow.message is not None and arrow.landed_at is not None]
+    assert len(told) + outcome.heartbeats_untold == len(landed)
+    assert sum(outcome.messages.values()) - len(landed) <= 2, "what is still under way when the story ends"
 
 
 def test_each_acceptance_and_promise_is_told_with_what_brought_it_about() -> None:
     outcome, _ = play_rounds(1, rounds=1)
-    promised = [line for line in outcome.story if "promises" in line]
+    promised = [line for line in outcome.story if re.search(r"promises \d", line)]
     assert [("Prepare" in line) for line in promised] == ["itself" not in line for line in promised]
     accepted = [line for line in outcome.story if "accepts slot" in line]
     assert len(accepted) == 6

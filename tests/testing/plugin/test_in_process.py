@@ -30,7 +30,9 @@ def cluster() -> Iterator[InProcessCluster]:
 
 
 def client_of(cluster: InProcessCluster, *node_ids: int, timeout: float = WAIT_S) -> Client:
-    return Client([cluster.endpoint(i) for i in node_ids or cluster.node_ids], timeout=timeout)
+    """Of all nodes; or of these alone, without a session, which would take it to the leader."""
+    endpoints = [cluster.endpoint(i) for i in node_ids or cluster.node_ids]
+    return Client(endpoints, timeout=timeout, pipelined=not node_ids)
 
 
 def eventually(act: Callable[[], object]) -> None:
@@ -225,12 +227,11 @@ def test_all_nodes_die_and_come_back_with_everything(cluster: InProcessCluster) 
         assert value(client, "key") == b"value"
 
 
-def test_a_write_under_way_when_its_node_is_killed_is_not_said_to_be_refused(cluster: InProcessCluster) -> None:
-    """It waits for a quorum that is not there; then its node dies. Nobody knows what will become of it."""
+def test_a_write_that_waits_when_its_node_dies_ends_with_an_error(cluster: InProcessCluster) -> None:
+    """It waits for a quorum that is not there; then there is nobody to wait for."""
     leader = cluster.leader()
-    others = set(cluster.node_ids) - {leader}
-    cluster.partition(leader, others)
-    outcomes: list[BaseException] = []
+    cluster.partition(leader, set(cluster.node_ids) - {leader})
+    outcomes: list[KvError] = []
 
     def write(client: Client) -> None:
         try:
@@ -245,6 +246,16 @@ def test_a_write_under_way_when_its_node_is_killed_is_not_said_to_be_refused(clu
         writer.join(WAIT_S)
     assert not writer.is_alive()
     assert len(outcomes) == 1
+
+
+def test_a_session_takes_its_writes_to_the_next_leader(cluster: InProcessCluster) -> None:
+    """Each is done once, whichever copy of it arrived before the leader died."""
+    with client_of(cluster) as client:
+        client.put("counter", "0")
+        cluster.kill(cluster.leader())
+        for number in range(20):
+            assert client.compare_and_swap("counter", str(number), str(number + 1))
+        assert value(client, "counter") == b"20"
 
 
 def test_a_living_node_that_is_restarted_stops_gently_first(cluster: InProcessCluster) -> None:

@@ -328,7 +328,7 @@ class Writes:
                 attached = self._attached.get(entry.session) if entry.session else None
                 if entry.session and (attached is None or entry.sequence not in attached.pending):
                     continue
-                if entry.HasField("open_session") and entry.open_session.number not in self._openings:
+                if not entry.session and entry.HasField("open_session") and not self._is_pending(entry):
                     continue  # opened meanwhile: once more would be a session that nobody uses
                 size += entry.ByteSize()
                 if len(taken) >= entries_max or (size > bytes_max and (taken or not force)):

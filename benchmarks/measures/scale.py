@@ -15,7 +15,7 @@ from benchmarks.usage import disk_bytes, memory
 __all__ = ["footprint", "restart_all", "restart_one", "restarts"]
 
 _SETTLES_S: Final = 3.0
-_RESTARTS_S: Final = 600.0
+_RESTARTS_S: Final = 240.0
 _READ_S: Final = 0.25
 """How long one attempt at a read may take: what the restart's time is resolved to, at worst."""
 
@@ -71,8 +71,14 @@ def restart_all(store: Store) -> float:
 def _until_read(store: Store, node_id: int, start: Callable[[], None]) -> float:
     began = time.monotonic()
     start()
+
+    def reads() -> bool:
+        for each in store.node_ids:
+            store.require_alive(each)
+        return answers(store.endpoint(node_id), timeout_s=_READ_S)
+
     wait_until(
-        lambda: answers(store.endpoint(node_id), timeout_s=_READ_S),
+        reads,
         f"{store.name}'s node {node_id} answers no read",
         timeout_s=_RESTARTS_S,
     )

@@ -42,6 +42,10 @@ class KvStore(Store):
     def wait_serving(self) -> None:
         self._cluster.wait_serving(timeout_s=120.0)
 
+    def require_alive(self, node_id: int) -> None:
+        if not self._cluster.is_alive(node_id):
+            raise BenchmarkError(f"node {node_id} has died; its log ends:\n{self._cluster.log_tail(node_id)}")
+
     def kill(self, node_id: int) -> None:
         self._cluster.kill(node_id)
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -53,6 +54,10 @@ class Store(ABC):
 
     @abstractmethod
     def wait_serving(self) -> None: ...
+
+    @abstractmethod
+    def require_alive(self, node_id: int) -> None:
+        """Raises BenchmarkError with the end of the node's log if its process has ended."""
 
     @abstractmethod
     def kill(self, node_id: int) -> None:
@@ -118,10 +123,7 @@ class ForeignStore(Store):
 
     def wait_serving(self) -> None:
         for node_id in self._processes:
-            wait_until(
-                lambda node_id=node_id: self.serves(node_id) or self._has_died(node_id),  # type: ignore[misc]
-                f"{self.name}'s node {node_id} does not serve",
-            )
+            wait_until(partial(self._lives_and_serves, node_id), f"{self.name}'s node {node_id} does not serve")
 
     def kill(self, node_id: int) -> None:
         process = self._processes[node_id]
@@ -149,9 +151,13 @@ class ForeignStore(Store):
                 process.kill()
                 process.wait()
 
-    def _has_died(self, node_id: int) -> bool:
+    def _lives_and_serves(self, node_id: int) -> bool:
+        self.require_alive(node_id)
+        return self.serves(node_id)
+
+    def require_alive(self, node_id: int) -> None:
         if self._processes[node_id].poll() is None:
-            return False
+            return
         lines = self.log_path(node_id).read_text(errors="replace").splitlines()[-8:]
         raise BenchmarkError("\n".join([f"{self.name}'s node {node_id} has died; its log ends:", *lines]))
 

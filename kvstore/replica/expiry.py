@@ -25,14 +25,18 @@ class SessionExpiry:
 
     def due(self, now: float, *, applied_end: int) -> int | None:
         """The slot since which a session must have been used to stay; None: nothing to do now. For leaders only."""
-        if not self._notes or now - self._notes[-1][0] >= self._ttl_s / _NOTES_PER_TTL:
+        if now >= self._next_note():
             self._notes.append((now, applied_end))
-        if now - self._notes[0][0] < self._ttl_s:
+        if now < self._notes[0][0] + self._ttl_s:
             return None
         _, unused_since = self._notes.popleft()
         return unused_since
 
     def next_deadline(self) -> float | None:
+        """From when on ``due`` has something to do: by the same sums, or a node would spin at the moment itself."""
         if not self._notes:
             return None
-        return min(self._notes[-1][0] + self._ttl_s / _NOTES_PER_TTL, self._notes[0][0] + self._ttl_s)
+        return min(self._next_note(), self._notes[0][0] + self._ttl_s)
+
+    def _next_note(self) -> float:
+        return self._notes[-1][0] + self._ttl_s / _NOTES_PER_TTL if self._notes else float("-inf")

@@ -4,6 +4,7 @@ from random import Random
 
 from kvstore.paxos.effects import Role
 from kvstore.paxos.errors import NotLeader, WindowFull
+from kvstore.paxos.messages import Transfer
 from kvstore.paxos.types import Configuration, NodeId, Slot
 
 from .world import World
@@ -12,13 +13,19 @@ __all__ = ["Chaos"]
 
 
 class Chaos:
-    """One run. ``reconfigure`` also swaps voters, among seven nodes of which five vote."""
+    """One run. ``reconfigure`` also swaps voters, among seven nodes of which five vote.
 
-    def __init__(self, seed: int, *, nodes: int | None = None, reconfigure: bool | None = None) -> None:
+    ``leases``: reads by a lease are on, and clocks drift as far as they may; nor do they jump then.
+    """
+
+    def __init__(
+        self, seed: int, *, nodes: int | None = None, reconfigure: bool | None = None, leases: bool = False
+    ) -> None:
         self.rng = rng = Random(seed)
         voters = nodes or rng.choice([1, 3, 3, 4, 5, 5])
         self.reconfigure = rng.random() < 0.4 if reconfigure is None else reconfigure
         alpha = rng.choice([2, 4, 8])
+        self.leases = leases
         self.world = World(
             range(1, voters + 1),
             spare=(6, 7) if self.reconfigure else (),
@@ -27,6 +34,9 @@ class Chaos:
             inflight_slots_max=rng.randint(1, alpha),
             page_entries_max=rng.choice([1, 2, 256]),
             cached_slots_max=rng.choice([8, 16, 4096]),
+            lease_ms=self._lease_ms(),
+            # The slowest by no more than a tenth slower than the fastest: clock_drift_max.
+            rates={node_id: rng.choice([0.95, 1.0, 1.05]) for node_id in range(1, 8)} if leases else None,
         )
         self.counter = 0
         self.epoch = 1
@@ -52,6 +62,8 @@ class Chaos:
         if self.steps % 100 == 0:
             self._change_weather()
         self.steps += 1
+        if self.leases and rng.random() < 0.01:
+            self._coup()
         dice = rng.random()
         if dice < 0.55:
             for _ in range(rng.randint(1, self.burst)):
@@ -63,7 +75,7 @@ class Chaos:
                     world.persist(node_id)
         elif dice < 0.80:
             world.pass_time(rng.choice(self.time_steps))
-            if rng.random() < 0.1:
+            if not self.leases and rng.random() < 0.1:
                 for node_id in rng.sample(list(world.nodes), rng.randint(1, len(world.nodes))):
                     world.nodes[node_id].skew_s += rng.uniform(0.1, 2.0)
         elif dice < 0.90:
@@ -117,7 +129,11 @@ class Chaos:
         self.epoch += 1
         members = self.rng.sample(list(self.world.nodes), self.rng.randint(1, len(self.world.nodes)))
         split = self.rng.randint(1, len(members))
-        return Configuration(self.epoch, tuple(sorted(members[:split])), tuple(members[split:]))
+        voters, learners = tuple(sorted(members[:split])), tuple(members[split:])
+        return Configuration(self.epoch, voters, learners, lease_ms=self._lease_ms())
+
+    def _lease_ms(self) -> int:
+        return self.rng.choice([0, 300, 900, 900]) if self.leases else 0
 
     def _links(self) -> None:
         rng, world = self.rng, self.world
@@ -132,6 +148,36 @@ class Chaos:
             world.isolate(rng.choice(nodes))
         elif world.up:
             world.link_lost(rng.choice(world.up), rng.choice(nodes))
+
+    def _coup(self) -> None:
+        """A leader is cut off at the height of its lease, and everybody hurries to replace it while it is read from."""
+        rng, world = self.rng, self.world
+        world.heal()
+        if rng.random() < 0.3:  # a lease of no more than a quorum
+            world.isolate(rng.choice(list(world.nodes)))
+        world.run(rng.uniform(0.1, 1.5))
+        if not world.leaders():
+            return
+        old = world.leader()
+        others = [node_id for node_id in world.up if node_id != old]
+        if others and rng.random() < 0.3:
+            world.transfer(old, rng.choice(others))
+            for index in [i for i, wire in enumerate(world.wires) if isinstance(wire.message, Transfer)]:
+                world.deliver(index, keep=True)
+        world.heal()
+        world.isolate(old)
+        if others and rng.random() < 0.4:
+            restarted = rng.choice(others)
+            world.crash(restarted)
+            world.restart(restarted)
+        for node_id in others:
+            world.link_lost(node_id, old)
+        for _ in range(30):
+            world.run(rng.uniform(0.002, 0.06), step_s=0.002)
+            self._client()
+            if old in world.leaders():
+                self.reads += 1
+                world.read(old)
 
     def _housekeeping(self) -> None:
         rng, world = self.rng, self.world

@@ -99,6 +99,8 @@ class Node:
     """What this process was given as decided, since it started."""
     skew_s: float = 0.0
     """How far this node's clock runs ahead (L14: it may hurt nobody but its own elections)."""
+    rate: float = 1.0
+    """How fast it runs (read leases lean on that, within their drift bound)."""
     ballots_recovered: Ballot = ZERO_BALLOT
     recovered_config: tuple[GoverningConfiguration, ...] = ()
     proposed: dict[ProposalId, Value] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 Everything random comes from the caller, time moves only when it is told to, so every run replays.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
 
 from kvstore.paxos.config import PaxosConfig
@@ -43,10 +43,15 @@ class World(Judge):
         spare: Iterable[int] = (),
         seed: int = 0,
         start: bool = True,
+        lease_ms: int = 0,
+        rates: Mapping[int, float] | None = None,
         **settings: float,
     ) -> None:
-        """``spare`` nodes run but belong to no configuration yet; ``settings`` go to every node's PaxosConfig."""
-        self.first = Configuration(1, tuple(map(NodeId, voters)), tuple(map(NodeId, learners)))
+        """``spare`` nodes run but belong to no configuration yet; ``settings`` go to every node's PaxosConfig.
+
+        ``lease_ms``: reads by a lease are on; ``rates`` says whose clocks run fast or slow.
+        """
+        self.first = Configuration(1, tuple(map(NodeId, voters)), tuple(map(NodeId, learners)), lease_ms=lease_ms)
         super().__init__(self.first)
         self.rng = Random(seed)
         self.now = 0.0
@@ -57,7 +62,7 @@ class World(Judge):
         self.trace: list[str] | None = None
         for node_id in (*self.first.members, *map(NodeId, spare)):
             config = PaxosConfig(node_id=node_id, **settings)  # type: ignore[arg-type]
-            self.nodes[node_id] = Node(config, Disk())
+            self.nodes[node_id] = Node(config, Disk(), rate=(rates or {}).get(node_id, 1.0))
         self.alpha = next(iter(self.nodes.values())).config.alpha
         if start:
             for node_id in self.nodes:
@@ -66,7 +71,13 @@ class World(Judge):
     # What a story looks at
 
     def clock(self, node_id: int) -> float:
-        return self.now + self.nodes[NodeId(node_id)].skew_s
+        node = self.nodes[NodeId(node_id)]
+        return self.now * node.rate + node.skew_s
+
+    def time_at(self, node_id: int, clock: float) -> float:
+        """When this node's clock shows that."""
+        node = self.nodes[NodeId(node_id)]
+        return (clock - node.skew_s) / node.rate
 
     def core(self, node_id: int) -> Paxos:
         return self.nodes[NodeId(node_id)].core
@@ -270,7 +281,7 @@ class World(Judge):
         end = self.now + seconds
         self.flush()
         while self.now < end:
-            deadlines = [d - self.nodes[n].skew_s for n in self.up if (d := self.core(n).next_deadline()) is not None]
+            deadlines = [self.time_at(n, d) for n in self.up if (d := self.core(n).next_deadline()) is not None]
             soonest = min(deadlines, default=end)
             self.pass_time(min(max(soonest - self.now, step_s / 10), max(end - self.now, 0.0) + 1e-9))
             self.flush()
@@ -289,7 +300,7 @@ class World(Judge):
         core = self.core(node_id)
         deadline = core.next_deadline()
         assert deadline is not None
-        self.now = max(self.now, deadline - self.nodes[NodeId(node_id)].skew_s)
+        self.now = max(self.now, self.time_at(node_id, deadline) + 1e-9)
         self.tick(node_id)
         self.flush()
         assert core.status().role is Role.LEADER

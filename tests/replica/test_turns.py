@@ -116,6 +116,37 @@ def test_an_idle_replica_wants_no_turn_before_its_deadline() -> None:
         assert deadline > cluster.now
 
 
+def test_a_replica_wants_a_turn_as_soon_as_its_session_is_open() -> None:
+    """What waited for it leaves with the next turn, not with the next heartbeat."""
+    cluster = Cluster(1)
+    (alone,) = cluster.elect()
+    alone.replica.write(put("k"))
+    cluster.turn(1)
+    assert not alone.replica.wants_turn(cluster.now), "the disk is at work"
+    cluster.turn(1)
+    assert alone.replica.wants_turn(cluster.now)
+
+
+def test_a_follower_wants_a_turn_once_what_it_forwarded_is_answered() -> None:
+    """Less than what was under way has gathered behind it, which may leave now."""
+    cluster = Cluster()
+    _, follower, _ = cluster.ready()
+    for number in range(4):
+        follower.replica.write(put(f"a{number}"))
+    cluster.turn(follower.node_id)
+    follower.replica.write(put("b"))
+    cluster.holds = lambda wire: wire.to == follower.node_id
+    cluster.settle()
+    assert not follower.replica.wants_turn(cluster.now)
+    cluster.holds = lambda _: False
+    for wire in cluster.held:
+        follower.replica.receive(wire.sender, wire.message, cluster.now)
+    while follower.value("a3") is None:
+        cluster.turn(follower.node_id)
+    assert follower.replica.pending_writes == 1
+    assert follower.replica.wants_turn(cluster.now)
+
+
 def test_a_follower_that_waits_for_an_answer_is_told_at_once_what_is_decided() -> None:
     """Not only with the next heartbeat or after the delay that gathers news: time stands still here."""
     cluster = Cluster()

@@ -345,7 +345,9 @@ def test_a_leader_that_learns_in_one_turn_that_it_lost_its_slot_and_its_lead_sen
     cluster.isolate(old.node_id)
     ticket = old.replica.write(put("k", "old"))
     cluster.settle()
-    cluster.run_until(lambda: others_lead(cluster, old))
+    for member in (follower, other):
+        member.replica.link_lost(old.node_id, cluster.now)
+    cluster.run_until(lambda: others_lead(cluster, old), within_s=0.5)
     taken = cluster.write(follower, put("k", "new"))
     assert isinstance(taken, PutResponse)
     cluster.holds = lambda wire: wire.to == old.node_id

@@ -91,6 +91,8 @@ def _batches(draw: st.DrawFn) -> CommandBatch:
     return batch
 
 
+BATCHES = _batches()
+
 BY_TYPE: dict[Callable[..., PeerMessage], st.SearchStrategy[PeerMessage]] = {
     Suspect: st.builds(Suspect, NUMBERS),
     SuspectReply: st.builds(SuspectReply, NUMBERS, st.booleans(), BALLOTS | st.just(ZERO_BALLOT), SLOTS),
@@ -105,7 +107,7 @@ BY_TYPE: dict[Callable[..., PeerMessage], st.SearchStrategy[PeerMessage]] = {
     Decided: _decided(),
     SnapshotOffer: st.builds(SnapshotOffer, SLOTS, SLOTS),
     Transfer: st.builds(Transfer, BALLOTS),
-    Forward: st.builds(Forward, NUMBERS, _batches()),
+    Forward: st.builds(Forward, NUMBERS, BATCHES),
     ForwardReply: st.builds(ForwardReply, NUMBERS),
     ReadIndex: st.builds(ReadIndex, NUMBERS),
     ReadIndexReply: st.builds(ReadIndexReply, NUMBERS, st.booleans(), SLOTS),

@@ -8,6 +8,7 @@ from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
 from kvproto import paxos_pb2 as pb
+from kvproto.command_pb2 import CommandBatch
 
 from kvstore.paxos.messages import Accept, Heartbeat
 from kvstore.paxos.types import Application, Ballot, Configuration, NodeId, Slot
@@ -21,7 +22,7 @@ from kvstore.transport.codec import (
     encode_frame,
     parse_frame,
 )
-from tests.transport.messages import ADDRESSES, BY_TYPE, EXAMPLES, MESSAGES
+from tests.transport.messages import ADDRESSES, BATCHES, BY_TYPE, EXAMPLES, MESSAGES
 
 BALLOT = {"round": 3, "nodeId": 1}
 NOOP = {"noop": {}}
@@ -55,6 +56,8 @@ def any_peer_messages(draw: st.DrawFn) -> pb.PeerMessage:
                     getattr(message, field.name).append(draw(st.integers(0, 4)))
                 else:
                     fill(getattr(message, field.name).add())
+        elif field.message_type == CommandBatch.DESCRIPTOR:
+            getattr(message, field.name).CopyFrom(draw(BATCHES))  # what it says is the state machine's to judge
         elif field.message_type is not None:
             getattr(message, field.name).SetInParent()
             fill(getattr(message, field.name))

@@ -412,7 +412,7 @@ class Paxos:
             self._outbox.send(sender, Nack(self._acceptor.promised))
             return
         if message.ballot > self._acceptor.promised:
-            if self._lease_grants.forbids(released=message.released, now=self._now):
+            if self._lease_grants.forbids(released=message.released, now=self._now, ballot=message.ballot):
                 return  # a hint would make it raise its round; it asks again by itself
             if sender != self._me:
                 self._yield_to(message.ballot)

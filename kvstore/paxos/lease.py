@@ -36,12 +36,13 @@ class LeaseGrants:
         self._holder = ballot
         return True
 
-    def forbids(self, *, released: Ballot | None, now: float) -> bool:
+    def forbids(self, *, released: Ballot | None, now: float, ballot: Ballot | None = None) -> bool:
         """Whether a candidate must not be heard yet; ``released``: the ballot whose leader asked it to take over.
 
-        What was granted before a restart nobody can release: it is not known whose it was.
+        The leader itself, in its own ``ballot``, is heard: it asks on where a new configuration brings new voters. What
+        was granted before a restart nobody can release: it is not known whose it was.
         """
-        return now < self._restarted_until or (now < self._until and released != self._holder)
+        return now < self._restarted_until or (now < self._until and self._holder not in (ballot, released))
 
     @property
     def until(self) -> float:

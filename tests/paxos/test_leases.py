@@ -360,6 +360,24 @@ def test_a_late_heartbeat_of_an_older_leader_does_not_take_a_lease_over() -> Non
     assert not any(isinstance(wire.message, Prepare) for wire in world.wires)
 
 
+def test_a_leader_may_ask_new_voters_for_their_promise_though_they_granted_it_a_lease() -> None:
+    """A learner that follows it grants as well. Once it votes, the leader's phase 1 needs its promise: the lease that
+    forbids other candidates must not forbid that, or no slot is ever decided again.
+    """
+    world = leased(learners=(4,))
+    leader = world.core(1).status()
+    learner = world.core(4)
+    assert learner.status().promised < leader.ballot
+    assert learner._lease_grants.until > world.clock(4)
+    world.wires.clear()
+    prepare = Prepare(leader.ballot, leader.decided_end)
+    world.call(NodeId(4), lambda core: core.receive(NodeId(1), prepare, world.clock(4)))
+    world.persist(NodeId(4))
+    (promise,) = [wire.message for wire in world.wires]
+    assert isinstance(promise, Promise)
+    assert promise.ballot == leader.ballot
+
+
 # Leases of another length
 
 

@@ -81,6 +81,10 @@ class ReplicaPort(Protocol):
         """Requests of an attached session. Waits while the replica has too much to do."""
         ...
 
+    def forget(self, session: int, sequence: int) -> bool:
+        """Nobody waits for this request any more. True where it certainly was not proposed here, and never will be."""
+        ...
+
     def leader(self) -> Leader:
         """Who leads, as far as this node knows, and where its clients connect, as far as that was published."""
         ...

@@ -68,8 +68,8 @@ class Service:
         """What the state has now, read a page at a time: a long range holds up nobody. Raises Refused."""
         store = self._port.store
         scan = store.begin_range(request)
-        while not store.advance(scan):
-            await asyncio.sleep(0)  # noqa: ASYNC110  it waits for nobody, it lets others work
+        while not store.advance(scan):  # noqa: ASYNC110  it waits for nobody, it lets others work
+            await asyncio.sleep(0)
         return scan.response
 
     def _signed(self, response: ResponseT) -> ResponseT:

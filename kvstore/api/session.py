@@ -18,7 +18,7 @@ from kvproto.session_pb2 import ClientBatch, Read, ServerBatch
 from kvproto.session_pb2 import Refusal as WireRefusal
 
 from kvstore.api.context import Context
-from kvstore.api.errors import ApiError
+from kvstore.api.errors import ApiError, NoLeader, TimedOut
 from kvstore.api.port import ReplicaPort
 from kvstore.api.service import Service
 from kvstore.mvcc import Refusal, Result, txn_is_readonly
@@ -31,6 +31,10 @@ REQUESTS_MAX: Final = 4096
 BYTES_MAX: Final = 32 << 20
 _ANSWER_BYTES_MAX: Final = 8 << 20
 """Answers to reads beyond this wait until the client has read what is there."""
+
+_OPEN_S: Final = 1.0
+_NO_LEADER_S: Final = 0.5
+"""For how long a write waits for somebody to lead before it is handed back as certainly not done."""
 
 _GRPC_NUMBERS: Final = {
     Code.INVALID_ARGUMENT: 3,
@@ -55,7 +59,7 @@ class Sessions(Service):
             return
         if not first.HasField("open") or first.entries or first.reads:
             raise ApiError(Code.INVALID_ARGUMENT, "kvstore: a session stream begins with open, and nothing else")
-        session = first.open.session or await self._in_time(self._port.open_session(), context)
+        session = first.open.session or await self._opened(context)
         stream = _Stream(self._port, session, self)
         self._port.attach(session, stream.answered)
         stop_watching = self._port.watch_leadership(stream.leadership_changed)
@@ -68,8 +72,18 @@ class Sessions(Service):
         finally:
             reading.cancel()
             stop_watching()
+            stream.close()
             self._port.detach(session, stream.answered)
             await asyncio.gather(reading, *stream.confirming, return_exceptions=True)
+
+    async def _opened(self, context: Context) -> int:
+        """A new session. Where nobody leads the client hears of it soon, and may ask another node."""
+        try:
+            return await self._in_time(self._port.open_session(), Context(min(context.timeout_s, _OPEN_S)))
+        except TimedOut:
+            if self._port.status().leader is None:
+                raise NoLeader from None
+            raise
 
     async def confirm(self) -> None:
         """Raises ApiError."""
@@ -95,11 +109,15 @@ class _Stream:
         self._batch = ServerBatch()
         self._answer_bytes = 0
         self._leader_known = False
+        self._handing_back: asyncio.TimerHandle | None = None
+        self._nobody_leads = False
+        """For so long that what comes is handed back at once."""
         self.confirming: set[asyncio.Task[None]] = set()
 
     # Out
 
     def opened(self) -> ServerBatch:
+        self._hand_back_later()
         batch = self._batch
         batch.opened.session = self._session
         batch.opened.requests_max = REQUESTS_MAX
@@ -141,8 +159,29 @@ class _Stream:
         self._wake.set()
 
     def leadership_changed(self) -> None:
-        self._leader_known = False
+        self._leader_known = self._nobody_leads = False
         self._wake.set()
+        self._hand_back_later()
+
+    def close(self) -> None:
+        if self._handing_back is not None:
+            self._handing_back.cancel()
+
+    def _hand_back_later(self) -> None:
+        if self._port.status().leader is None and self._handing_back is None:
+            self._handing_back = asyncio.get_running_loop().call_later(_NO_LEADER_S, self._hand_back)
+
+    def _hand_back(self) -> None:
+        """Nobody leads: what certainly was not proposed is the client's again, to be tried elsewhere or given up."""
+        self._handing_back = None
+        self._nobody_leads = self._port.status().leader is None
+        if self._nobody_leads:
+            self._refuse_all([sequence for sequence in self._bytes if self._port.forget(self._session, sequence)])
+            self._hand_back_later()
+
+    def _refuse_all(self, sequences: list[int]) -> None:
+        refusal = Refusal(NoLeader().code, NoLeader().text)
+        self.answered([(sequence, refusal) for sequence in sequences])
 
     def answered(self, answers: Sequence[tuple[int, Result]]) -> None:
         """The sink of this session's answers."""
@@ -190,6 +229,9 @@ class _Stream:
         entries = [entry for entry in batch.entries if self._admits(entry)]
         if not entries:
             self._wake.set()
+            return
+        if self._nobody_leads:
+            self._refuse_all([entry.sequence for entry in entries])
             return
         if batch.unanswered_from:
             entries[0].unanswered_from = batch.unanswered_from

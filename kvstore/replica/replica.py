@@ -154,6 +154,10 @@ class Replica:
         """The client gave up."""
         self._reads.forget(ticket)
 
+    def forget_request(self, session: int, sequence: int) -> bool:
+        """The client gave a submitted request up. True where it certainly was not proposed here and never will be."""
+        return self._writes.forget(session, sequence)
+
     def forget_write(self, ticket: int) -> bool:
         """The client gave up. True where the write was certainly not proposed and never will be."""
         return self._unary.forget(ticket)

@@ -80,6 +80,7 @@ class Node:
         self._openings: dict[int, asyncio.Future[int]] = {}
         self._sinks: dict[int, SessionSink] = {}
         self._arrived = 0
+        self._applied_end = replica.store.applied_end
         self._stopping = False
         self._leadership_changed = asyncio.Event()
         self._on_leadership: dict[object, Callable[[LeadershipChanged], None]] = {}
@@ -143,6 +144,10 @@ class Node:
             del self._sinks[session]
             self._replica.detach(session)
 
+    def forget(self, session: int, sequence: int) -> bool:
+        """Gives a submitted request up. True where it certainly was not proposed here, and never will be."""
+        return self._replica.forget_request(session, sequence)
+
     def watch_leadership(self, tell: Callable[[LeadershipChanged], None]) -> Callable[[], None]:
         """``tell`` gets every change until the returned function is called."""
         watcher = object()
@@ -193,6 +198,7 @@ class Node:
             self._replica.tick(now)
             for step in self._replica.turn(now):
                 await self._perform(step)
+            self._pass_applied()
 
     def stop(self) -> None:
         self._stopping = True
@@ -246,6 +252,13 @@ class Node:
         except TimeoutError:
             pass
 
+    def _pass_applied(self) -> None:
+        """Slots were applied and nobody has been answered: the point to die at, also where nobody waits here."""
+        applied_end = self._replica.store.applied_end
+        if applied_end != self._applied_end:
+            self._applied_end = applied_end
+            failpoint("apply.after")
+
     async def _gather(self) -> None:
         """Lets clients' requests that are ready come in before a turn begins; none ready, no delay."""
         for _ in range(_GATHER_PASSES_MAX):
@@ -269,7 +282,7 @@ class Node:
                 entries = self._log.read_decided(read.start, read.end, bytes_max=_LOG_PAGE_BYTES_MAX)
                 self._send([self._replica.log_page(read, entries)])
             case AnswerAll(answers):
-                failpoint("apply.after")
+                self._pass_applied()
                 for answer in answers:
                     self._answer(answer)
                 self._room.set()

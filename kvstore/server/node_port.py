@@ -78,6 +78,9 @@ class NodePort:
             else:
                 return
 
+    def forget(self, session: int, sequence: int) -> bool:
+        return self._node.forget(session, sequence)
+
     def leader(self) -> Leader:
         status = self._node.status()
         leader = Leader(node_id=status.leader or 0, is_this_node=status.leader == status.node_id)

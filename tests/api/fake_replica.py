@@ -30,6 +30,7 @@ class FakeReplica:
         self.someone_waits = asyncio.Event()
         self.nobody_waits = asyncio.Event()
         self.sinks: dict[int, SessionSink] = {}
+        self.forgotten: list[tuple[int, int]] = []
         self.leader_urls = ["http://127.0.0.1:2379"]
         self.watchers: list[Callable[[], None]] = []
 
@@ -61,6 +62,10 @@ class FakeReplica:
         results = self.apply_all(entries)
         if session in self.sinks:
             self.sinks[session]([(e.sequence, result) for e, result in zip(entries, results, strict=True)])
+
+    def forget(self, session: int, sequence: int) -> bool:
+        self.forgotten.append((session, sequence))
+        return True
 
     def leader(self) -> Leader:
         return Leader(node_id=1, is_this_node=True, client_urls=self.leader_urls) if self.leads else Leader()

@@ -235,6 +235,40 @@ def test_a_changed_leader_is_told_at_once():
     run(story)
 
 
+def test_a_write_that_nobody_leads_is_handed_back_as_not_done():
+    async def story() -> None:
+        replica = FakeReplica()
+        async with conversation(replica) as talk:
+            await talk.opened()
+            replica.go.clear()
+            replica.leads = False
+            talk.send(talk.write(1, put=put(b"a")))
+            await replica.someone_waits.wait()
+            for changed in replica.watchers:
+                changed()
+            answers = await talk.next()
+            while not answers.writes:
+                answers = await talk.next()
+            (answer,) = answers.writes
+            assert (answer.sequence, answer.refusal.code, answer.refusal.text) == (1, 14, "etcdserver: no leader")
+            assert not answer.refusal.unknown
+            assert replica.forgotten == [(1, 1)]
+
+    run(story)
+
+
+def test_without_a_leader_no_session_is_opened_and_the_client_hears_so():
+    async def story() -> None:
+        replica = FakeReplica()
+        replica.go.clear()
+        replica.leads = False
+        async with conversation(replica) as talk:
+            with pytest.raises(ApiError, match="etcdserver: no leader"):
+                await talk.opened()
+
+    run(story)
+
+
 def test_a_client_that_closes_its_side_still_gets_its_answers():
     async def story() -> None:
         replica = FakeReplica()

@@ -46,11 +46,11 @@ class WriteLoad:
     """``endpoints`` by node id. A context manager: leaving it waits until the last write has been answered."""
 
     def __init__(
-        self, endpoints: Mapping[int, str], *, writers_per_node: int = 24, keys: int = 64, timeout_s: float = 5.0
+        self, endpoints: Mapping[int, str], *, writers_per_node: int = 24, keys: int = 4096, timeout_s: float = 5.0
     ) -> None:
         self._endpoints = dict(endpoints)
         self._writers_per_node = writers_per_node
-        self._keys = [f"load/{number:02}".encode() for number in range(keys)]
+        self._keys = [f"load/{number:04}".encode() for number in range(keys)]
         self._timeout_s = timeout_s
         self._clients: dict[int, AsyncClient] = {}
         self._former_clients: list[AsyncClient] = []

@@ -137,19 +137,27 @@ def _swapped(result: TxnResult) -> Response:
 
 
 def logged(decided: list[Value]) -> list[LoggedSlot]:
-    """A node's decided slots as the checker reads them."""
+    """A node's decided slots as the checker reads them.
+
+    A request that was sent again stands in the log more than once, and the first copy counts: the history does not know
+    the sessions that clients and nodes use, so the others are left out as if they asked for nothing.
+    """
     slots = []
+    seen: set[tuple[int, int]] = set()
     for slot, value in enumerate(decided):
         if isinstance(value, Application):
             batch = CommandBatch.FromString(value.data)
-            commands = tuple(_command(entry) for one in batch.submissions for entry in one.entries)
+            commands = tuple(_command(entry, seen) for entry in batch.entries)
         else:
             commands = (Command(Opaque(encode_value(value))),)
         slots.append((slot, commands))
     return slots
 
 
-def _command(entry: Entry) -> Command:
+def _command(entry: Entry, seen: set[tuple[int, int]]) -> Command:
+    if entry.session and (entry.session, entry.sequence) in seen:
+        return Command(Opaque(entry.SerializeToString(deterministic=True)))
+    seen.add((entry.session, entry.sequence))
     match entry.WhichOneof("command"):
         case "put":
             return Command(Put(entry.put.key, entry.put.value))

@@ -144,7 +144,7 @@ def test_changes_of_leadership_are_told() -> None:
         async with trio() as cluster:
             told: dict[NodeId, list[NodeId | None]] = {node_id: [] for node_id in cluster.nodes}
             for node_id, node in cluster.nodes.items():
-                node.on_leadership = lambda change, seen=told[node_id]: seen.append(change.leader)  # type: ignore[misc]
+                node.watch_leadership(lambda change, seen=told[node_id]: seen.append(change.leader))  # type: ignore[misc]
             await eventually(lambda: all(seen and seen[-1] is not None for seen in told.values()))
             assert {seen[-1] for seen in told.values()} == {cluster.leader}
 

@@ -68,6 +68,6 @@ def test_a_client_that_knows_only_reflection_can_put_and_get():
 def test_an_unknown_symbol_is_not_found():
     async def story() -> None:
         async with fronted() as served:
-            assert (await ask(served, file_containing_symbol="kvproto.etcd.KeyValue")).error_response.error_code == 5
+            assert (await ask(served, file_containing_symbol="etcdserverpb.Nothing")).error_response.error_code == 5
 
     asyncio.run(story())

@@ -314,7 +314,7 @@ class _Stream:
         if self._writer is not None:
             self._writer.cancel()
         if self._call is not None:
-            with suppress(grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            with suppress(grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
                 await self._call.done_writing()
             await asyncio.wait([self._reader], timeout=FINISH_TIMEOUT_S)
 
@@ -343,7 +343,7 @@ class _Stream:
             failure = Failure(Code.INTERNAL, f"unreadable answer: {error}", self.endpoint)
         except KeyError as status:  # how grpc.aio takes a status that it has no name for
             failure = Failure(Code.UNKNOWN, f"status {status}", self.endpoint)
-        except (grpc.aio.UsageError, asyncio.InvalidStateError):  # the call or its channel was closed meanwhile
+        except (grpc.aio.BaseError, asyncio.InvalidStateError):  # the call or its channel was closed meanwhile
             failure = Failure(Code.UNAVAILABLE, "the connection was closed", self.endpoint)
         except Exception as fault:
             logger.exception("the stream to %s failed", self.endpoint)
@@ -381,5 +381,5 @@ class _Stream:
                     await self.idle
                 else:
                     await call.write(payload)
-        except (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
             return  # the reader learns why

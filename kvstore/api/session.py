@@ -35,6 +35,8 @@ _ANSWER_BYTES_MAX: Final = 8 << 20
 _OPEN_S: Final = 1.0
 _NO_LEADER_S: Final = 0.5
 """For how long a write waits for somebody to lead before it is handed back as certainly not done."""
+_LEADERLESS_PERIODS_MAX: Final = 3
+"""After so many of those the stream ends: this node may be the only one that hears no leader."""
 
 _GRPC_NUMBERS: Final = {
     Code.INVALID_ARGUMENT: 3,
@@ -110,8 +112,9 @@ class _Stream:
         self._answer_bytes = 0
         self._leader_known = False
         self._handing_back: asyncio.TimerHandle | None = None
-        self._nobody_leads = False
-        """For so long that what comes is handed back at once."""
+        self._nobody_leads = asyncio.Event()
+        """For so long that what waits and what comes is handed back at once."""
+        self._leaderless_periods = 0
         self.confirming: set[asyncio.Task[None]] = set()
 
     # Out
@@ -125,7 +128,10 @@ class _Stream:
         return self._take()
 
     async def answers(self, reading: "asyncio.Task[None]") -> AsyncIterator[ServerBatch]:
-        """Until the client has closed its side and everything is answered. Raises what ``reading`` raised."""
+        """Until the client has closed its side and everything is answered.
+
+        Raises what ``reading`` raised, and NoLeader where nobody leads for too long: the client may find who does.
+        """
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -134,6 +140,8 @@ class _Stream:
             batch = self._take()
             if batch.put_sequences or batch.writes or batch.reads or batch.HasField("leader"):
                 yield batch
+            if self._leaderless_periods >= _LEADERLESS_PERIODS_MAX:
+                raise NoLeader
             if reading.done() and not self._unanswered:
                 return
 
@@ -159,7 +167,10 @@ class _Stream:
         self._wake.set()
 
     def leadership_changed(self) -> None:
-        self._leader_known = self._nobody_leads = False
+        self._leader_known = False
+        if self._port.status().leader is not None:
+            self._nobody_leads.clear()
+            self._leaderless_periods = 0
         self._wake.set()
         self._hand_back_later()
 
@@ -174,8 +185,9 @@ class _Stream:
     def _hand_back(self) -> None:
         """Nobody leads: what certainly was not proposed is the client's again, to be tried elsewhere or given up."""
         self._handing_back = None
-        self._nobody_leads = self._port.status().leader is None
-        if self._nobody_leads:
+        if self._port.status().leader is None:
+            self._nobody_leads.set()
+            self._leaderless_periods += 1
             self._refuse_all([sequence for sequence in self._bytes if self._port.forget(self._session, sequence)])
             self._hand_back_later()
 
@@ -230,7 +242,7 @@ class _Stream:
         if not entries:
             self._wake.set()
             return
-        if self._nobody_leads:
+        if self._nobody_leads.is_set():
             self._refuse_all([entry.sequence for entry in entries])
             return
         if batch.unanswered_from:
@@ -284,13 +296,28 @@ class _Stream:
         if not waiting:
             return
         try:
-            await self._service.confirm()
+            await self._confirmed()
         except ApiError as error:
             for read in waiting:
                 self._refuse_read(read, error.code, error.text)
             return
         for read in waiting:
             await self._answer_read(read)
+
+    async def _confirmed(self) -> None:
+        """Raises ApiError, NoLeader as soon as nobody has led for long."""
+        loop = asyncio.get_running_loop()
+        confirming = loop.create_task(self._service.confirm())
+        giving_up = loop.create_task(self._nobody_leads.wait())
+        try:
+            await asyncio.wait((confirming, giving_up), return_when=asyncio.FIRST_COMPLETED)
+            if not confirming.done():
+                raise NoLeader
+            confirming.result()
+        finally:
+            for task in (confirming, giving_up):
+                task.cancel()
+            await asyncio.gather(confirming, giving_up, return_exceptions=True)
 
     async def _answer_read(self, read: Read) -> None:
         while self._answer_bytes > _ANSWER_BYTES_MAX:

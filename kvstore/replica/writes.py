@@ -145,9 +145,12 @@ class Writes:
         return sequence > attached.sent_end
 
     def receive(self, forwarded: Forwarded) -> bool:
-        """Takes what a follower forwarded to this leader; False where too much waits already."""
+        """Takes what a follower forwarded to this leader; False where too much waits already.
+
+        Something that waits alone is taken however large it is: it would be refused for ever.
+        """
         count = len(forwarded.batch.entries)
-        if self._received_count + count > self._pending_max:
+        if self._received_count and self._received_count + count > self._pending_max:
             return False
         self._received.append(forwarded)
         self._received_count += count

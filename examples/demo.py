@@ -78,7 +78,7 @@ def find_leader(cluster: LocalCluster) -> int:
 
 
 def put_until_acknowledged(client: Client, key: str, value: str) -> None:
-    """The client never sends a write twice on its own. This one may be sent again: it puts the same value."""
+    """A write that got no answer in time may have been done. This one may be sent again: it puts the same value."""
     deadline = time.monotonic() + RECOVERY_S
     while True:
         try:

@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 _LOG_PAGE_BYTES_MAX = 1 << 20
 _GATHER_PASSES_MAX = 16
+_GATHER_ENTRIES_MAX = 512
 _INBOX_MAX = 65536
 
 
@@ -260,11 +261,16 @@ class Node:
             failpoint("apply.after")
 
     async def _gather(self) -> None:
-        """Lets clients' requests that are ready come in before a turn begins; none ready, no delay."""
+        """Lets clients' requests that are ready come in before a turn begins; none ready, no delay.
+
+        A batch's worth is enough: with hundreds of busy streams one pass of the loop takes long already, and a turn
+        that waited for many would keep a leader from being heard.
+        """
+        enough = self._arrived + _GATHER_ENTRIES_MAX
         for _ in range(_GATHER_PASSES_MAX):
             before = self._arrived
             await asyncio.sleep(0)
-            if self._arrived == before:
+            if self._arrived == before or self._arrived >= enough:
                 return
 
     async def _perform(self, step: Step) -> None:

@@ -114,9 +114,10 @@ def test_it_leaves_no_thread_no_file_no_descriptor_and_no_port() -> None:
 
 def test_a_start_that_fails_leaves_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "_START_ATTEMPTS", 1)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        monkeypatch.setattr(cluster_module, "free_base_port", lambda *, nodes: port - 10 * (nodes - 1))
+    base_port = cluster_module.free_base_port(nodes=3)
+    port = base_port + 20  # the last node's
+    with socket.create_server(("127.0.0.1", port)):
+        monkeypatch.setattr(cluster_module, "free_base_port", lambda **_: base_port)
         cluster = InProcessCluster(tmp_path / "cluster")
         with pytest.raises(Exception, match=f"cannot listen on 127.0.0.1:{port}"):
             cluster.start()

@@ -35,7 +35,7 @@ _ANSWER_BYTES_MAX: Final = 8 << 20
 _OPEN_S: Final = 1.0
 _NO_LEADER_S: Final = 0.5
 """For how long a write waits for somebody to lead before it is handed back as certainly not done."""
-_LEADERLESS_PERIODS_MAX: Final = 3
+_LEADERLESS_PERIODS_MAX: Final = 6
 """After so many of those the stream ends: this node may be the only one that hears no leader."""
 
 _GRPC_NUMBERS: Final = {

@@ -20,7 +20,8 @@ from kvproto.session_pb2 import Refusal as WireRefusal
 from kvstore.api.context import Context
 from kvstore.api.errors import ApiError, NoLeader, TimedOut
 from kvstore.api.port import ReplicaPort
-from kvstore.api.service import Service
+from kvstore.api.service import REQUEST_TIMEOUT_S, Service
+from kvstore.api.vacancy import Vacancy
 from kvstore.mvcc import Refusal, Result, txn_is_readonly
 from kvstore.mvcc.errors import Code, Refused
 from kvstore.mvcc.validate import check_delete_range, check_put, check_size, check_txn
@@ -33,11 +34,6 @@ _ANSWER_BYTES_MAX: Final = 8 << 20
 """Answers to reads beyond this wait until the client has read what is there."""
 
 _OPEN_S: Final = 1.0
-_NO_LEADER_S: Final = 0.5
-"""For how long a write waits for somebody to lead before it is handed back as certainly not done."""
-_LEADERLESS_PERIODS_MAX: Final = 6
-"""After so many of those the stream ends: this node may be the only one that hears no leader."""
-
 _GRPC_NUMBERS: Final = {
     Code.INVALID_ARGUMENT: 3,
     Code.NOT_FOUND: 5,
@@ -51,7 +47,11 @@ assert set(_GRPC_NUMBERS) == set(Code), "every code has its number"
 
 
 class Sessions(Service):
-    """``kvstore.session.v1.Session``."""
+    """``kvstore.session.v1.Session``. Belongs to the event loop that it is made in."""
+
+    def __init__(self, port: ReplicaPort, *, request_timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        super().__init__(port, request_timeout_s=request_timeout_s)
+        self.vacancy = Vacancy(port)
 
     async def stream(self, batches: AsyncIterator[ClientBatch], context: Context) -> AsyncIterator[ServerBatch]:
         """Raises ApiError where the client breaks the protocol, or no session can be opened in time."""
@@ -65,6 +65,7 @@ class Sessions(Service):
         stream = _Stream(self._port, session, self)
         self._port.attach(session, stream.answered)
         stop_watching = self._port.watch_leadership(stream.leadership_changed)
+        stop_telling = self.vacancy.tell(stream.hand_back)
         reading = asyncio.get_running_loop().create_task(stream.read(batches))
         reading.add_done_callback(lambda _: stream.wake())
         try:
@@ -74,7 +75,7 @@ class Sessions(Service):
         finally:
             reading.cancel()
             stop_watching()
-            stream.close()
+            stop_telling()
             self._port.detach(session, stream.answered)
             await asyncio.gather(reading, *stream.confirming, return_exceptions=True)
 
@@ -111,16 +112,11 @@ class _Stream:
         self._batch = ServerBatch()
         self._answer_bytes = 0
         self._leader_known = False
-        self._handing_back: asyncio.TimerHandle | None = None
-        self._nobody_leads = asyncio.Event()
-        """For so long that what waits and what comes is handed back at once."""
-        self._leaderless_periods = 0
         self.confirming: set[asyncio.Task[None]] = set()
 
     # Out
 
     def opened(self) -> ServerBatch:
-        self._hand_back_later()
         batch = self._batch
         batch.opened.session = self._session
         batch.opened.requests_max = REQUESTS_MAX
@@ -128,10 +124,7 @@ class _Stream:
         return self._take()
 
     async def answers(self, reading: "asyncio.Task[None]") -> AsyncIterator[ServerBatch]:
-        """Until the client has closed its side and everything is answered.
-
-        Raises what ``reading`` raised, and NoLeader where nobody leads for too long: the client may find who does.
-        """
+        """Until the client has closed its side and everything is answered. Raises what ``reading`` raised."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -140,8 +133,6 @@ class _Stream:
             batch = self._take()
             if batch.put_sequences or batch.writes or batch.reads or batch.HasField("leader"):
                 yield batch
-            if self._leaderless_periods >= _LEADERLESS_PERIODS_MAX:
-                raise NoLeader
             if reading.done() and not self._unanswered:
                 return
 
@@ -168,28 +159,11 @@ class _Stream:
 
     def leadership_changed(self) -> None:
         self._leader_known = False
-        if self._port.status().leader is not None:
-            self._nobody_leads.clear()
-            self._leaderless_periods = 0
         self._wake.set()
-        self._hand_back_later()
 
-    def close(self) -> None:
-        if self._handing_back is not None:
-            self._handing_back.cancel()
-
-    def _hand_back_later(self) -> None:
-        if self._port.status().leader is None and self._handing_back is None:
-            self._handing_back = asyncio.get_running_loop().call_later(_NO_LEADER_S, self._hand_back)
-
-    def _hand_back(self) -> None:
-        """Nobody leads: what certainly was not proposed is the client's again, to be tried elsewhere or given up."""
-        self._handing_back = None
-        if self._port.status().leader is None:
-            self._nobody_leads.set()
-            self._leaderless_periods += 1
-            self._refuse_all([sequence for sequence in self._bytes if self._port.forget(self._session, sequence)])
-            self._hand_back_later()
+    def hand_back(self) -> None:
+        """Nobody leads: what certainly was not proposed is the client's again."""
+        self._refuse_all([sequence for sequence in self._bytes if self._port.forget(self._session, sequence)])
 
     def _refuse_all(self, sequences: list[int]) -> None:
         refusal = Refusal(NoLeader().code, NoLeader().text)
@@ -242,7 +216,7 @@ class _Stream:
         if not entries:
             self._wake.set()
             return
-        if self._nobody_leads.is_set():
+        if self._service.vacancy.is_long:
             self._refuse_all([entry.sequence for entry in entries])
             return
         if batch.unanswered_from:
@@ -308,7 +282,7 @@ class _Stream:
         """Raises ApiError, NoLeader as soon as nobody has led for long."""
         loop = asyncio.get_running_loop()
         confirming = loop.create_task(self._service.confirm())
-        giving_up = loop.create_task(self._nobody_leads.wait())
+        giving_up = loop.create_task(self._service.vacancy.wait())
         try:
             await asyncio.wait((confirming, giving_up), return_when=asyncio.FIRST_COMPLETED)
             if not confirming.done():

@@ -278,16 +278,18 @@ def _nack(wire: pb.Nack) -> Nack:
 
 
 def _heartbeat(wire: pb.Heartbeat) -> Heartbeat:
-    return Heartbeat(_ballot(wire), _slot("decided_end", wire.decided_end), wire.read_round, _finite(wire.sent_at))
+    return Heartbeat(
+        _ballot(wire), _slot("decided_end", wire.decided_end), wire.read_round, _finite("sent_at", wire.sent_at)
+    )
 
 
 def _heartbeat_reply(wire: pb.HeartbeatReply) -> HeartbeatReply:
     return HeartbeatReply(
         _ballot(wire),
         wire.read_round,
-        _finite(wire.sent_at),
+        _finite("sent_at", wire.sent_at),
         _slot("decided_end", wire.decided_end),
-        _finite(wire.lease_s),
+        _finite("lease_s", wire.lease_s),
     )
 
 
@@ -365,9 +367,9 @@ def _value_slot(number: int) -> Slot:
     return Slot(number)
 
 
-def _finite(seconds: float) -> float:
+def _finite(name: str, seconds: float) -> float:
     if not math.isfinite(seconds):
-        raise MalformedMessage(f"sent_at is {seconds}")
+        raise MalformedMessage(f"{name} is {seconds}")
     return seconds
 
 

@@ -71,6 +71,7 @@ class PeerListener:
         self._on_lost = on_lost
         self._introduction_timeout_s = introduction_timeout_s
         self._streams: dict[tuple[NodeId, Lane], _Stream] = {}
+        self._takes_streams = False
         self._closing = False
         self._server: Any = None
 
@@ -90,6 +91,10 @@ class PeerListener:
         await server.start()
         self._server = server
         return int(port)
+
+    def take_streams(self) -> None:
+        """From now on; before, this node belongs to no cluster, and whoever dials comes again."""
+        self._takes_streams = True
 
     async def close(self, grace_s: float) -> None:
         self._closing = True
@@ -116,6 +121,8 @@ class PeerListener:
             await self._abort_malformed(context, "somebody", error)
         if handshake is None:
             return
+        if not self._takes_streams:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"node {self._node_id} belongs to no cluster yet")
         reason = "this node shuts down" if self._closing else self._verify(handshake)
         if reason is not None:
             logger.warning("refuses a %s stream of %s: %s", handshake.lane.value, context.peer(), reason)

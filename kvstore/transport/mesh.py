@@ -120,6 +120,7 @@ class Mesh:
         assert self._cluster_id is None, "a node joins one cluster, once"
         self._cluster_id = cluster_id
         self._births = births
+        self._listener.take_streams()
         for peer, address in addresses.items():
             if peer == self._me:
                 continue
@@ -174,8 +175,7 @@ class Mesh:
             link.nudge()
 
     def _verify(self, handshake: Handshake) -> str | None:
-        if self._cluster_id is None:
-            return f"node {self._me} belongs to no cluster yet"
+        assert self._cluster_id is not None, "it takes no streams before"
         caller = handshake.node_id
         return refusal(
             handshake,

@@ -216,12 +216,10 @@ class Forward(_message.Message):
     def __init__(self, number: _Optional[int] = ..., batch: _Optional[_Union[_command_pb2.CommandBatch, _Mapping]] = ...) -> None: ...
 
 class ForwardReply(_message.Message):
-    __slots__ = ("number", "overloaded")
+    __slots__ = ("number",)
     NUMBER_FIELD_NUMBER: _ClassVar[int]
-    OVERLOADED_FIELD_NUMBER: _ClassVar[int]
     number: int
-    overloaded: bool
-    def __init__(self, number: _Optional[int] = ..., overloaded: bool = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ...) -> None: ...
 
 class ReadIndex(_message.Message):
     __slots__ = ("request",)

@@ -78,6 +78,11 @@ class FakeReplica:
         self.confirmations += 1
         await self._wait()
 
+    def tell_leadership(self) -> None:
+        """Whoever watches hears that it may have changed."""
+        for changed in list(self.watchers):
+            changed()
+
     def header_fields(self) -> HeaderFields:
         return HeaderFields(cluster_id=0xC1, member_id=1, raft_term=7)
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from kvproto.command_pb2 import Entry, OpenSession
-from kvproto.session_pb2 import ClientBatch, Read, ServerBatch
+from kvproto.session_pb2 import ClientBatch, Read, ServerBatch, WriteAnswer
 
 from kvstore.api import ApiError, Context
 from kvstore.api.session import REQUESTS_MAX, Sessions
@@ -45,6 +45,12 @@ class Conversation:
     async def next(self) -> ServerBatch:
         async with asyncio.timeout(WAIT_S):
             return await anext(self._out)
+
+    async def next_write_answer(self) -> WriteAnswer:
+        while not (batch := await self.next()).writes:
+            pass
+        (answer,) = batch.writes
+        return answer
 
     async def ends(self) -> bool:
         async with asyncio.timeout(WAIT_S):
@@ -226,10 +232,8 @@ def test_a_changed_leader_is_told_at_once():
         async with conversation(replica) as talk:
             await talk.opened()
             replica.leader_urls = ["http://127.0.0.1:2389"]
-            for changed in replica.watchers:
-                changed()
+            replica.tell_leadership()
             assert list((await talk.next()).leader.client_urls) == ["http://127.0.0.1:2389"]
-        assert not replica.watchers
         assert not replica.sinks
 
     run(story)
@@ -244,15 +248,42 @@ def test_a_write_that_nobody_leads_is_handed_back_as_not_done():
             replica.leads = False
             talk.send(talk.write(1, put=put(b"a")))
             await replica.someone_waits.wait()
-            for changed in replica.watchers:
-                changed()
-            answers = await talk.next()
-            while not answers.writes:
-                answers = await talk.next()
-            (answer,) = answers.writes
+            replica.tell_leadership()
+            answer = await talk.next_write_answer()
             assert (answer.sequence, answer.refusal.code, answer.refusal.text) == (1, 14, "etcdserver: no leader")
             assert not answer.refusal.unknown
             assert replica.forgotten == [(1, 1)]
+
+    run(story)
+
+
+def test_where_nobody_has_led_for_long_a_new_stream_hands_back_at_once():
+    """However new the stream is: the node knows, and no copy is left waiting at the client's deadline."""
+
+    async def story() -> None:
+        replica = FakeReplica()
+        sessions = Sessions(replica)
+        first = Conversation(sessions.stream)
+        session = (await first.opened()).opened.session
+        replica.leads = False
+        replica.tell_leadership()
+        await sessions.vacancy.wait()
+        await first.end()
+
+        second = Conversation(sessions.stream, session=session)
+        await second.opened()
+        second.send(second.write(1, put=put(b"a")), reads=(Read(number=1, range=get(b"a")),))
+        answer = await second.next_write_answer()
+        assert answer.refusal.text == "etcdserver: no leader"
+        assert not replica.proposed
+
+        replica.leads = True
+        replica.tell_leadership()
+        second.send(second.write(1, put=put(b"a")))
+        while not (batch := await second.next()).put_sequences:
+            pass
+        assert list(batch.put_sequences) == [1]
+        await second.end()
 
     run(story)
 

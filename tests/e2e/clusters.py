@@ -16,10 +16,12 @@ from kvstore.server.local_cluster import LocalCluster
 from kvstore.server.ports import free_base_port
 from kvstore.server.processes import wait_until
 
-__all__ = ["WAIT_S", "clients_of", "eventually", "installed", "leader_of", "running", "statuses"]
+__all__ = ["WAIT_S", "clients_of", "eventually", "installed", "leader_of", "running", "statuses", "unread_bytes"]
 
 WAIT_S = 60.0
 """Longer than anything takes on a busy machine; whoever waits goes on as soon as it has come true."""
+
+_ESTABLISHED = "01"
 
 T = TypeVar("T")
 
@@ -54,6 +56,17 @@ def clients_of(cluster: LocalCluster) -> Iterator[Mapping[int, Client]]:
         with ThreadPoolExecutor() as pool:  # a client takes a moment to close
             for _ in pool.map(Client.close, clients.values()):
                 pass
+
+
+def unread_bytes(endpoint: str) -> int:
+    """What has reached the sockets of whoever listens there, and waits to be read. Linux only."""
+    port = int(endpoint.rpartition(":")[2])
+    unread = 0
+    for line in (line for table in ("tcp", "tcp6") for line in Path("/proc/net", table).read_text().splitlines()[1:]):
+        _number, local, _remote, state, queues, *_ = line.split()
+        if state == _ESTABLISHED and int(local.rpartition(":")[2], 16) == port:
+            unread += int(queues.rpartition(":")[2], 16)
+    return unread
 
 
 def statuses(cluster: LocalCluster) -> dict[int, rpc.StatusResponse]:

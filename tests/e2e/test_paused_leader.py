@@ -6,7 +6,8 @@ import pytest
 from kvclient import AsyncClient, Client, KeyValue, KvError
 
 from kvstore.server.local_cluster import LocalCluster
-from tests.e2e.clusters import WAIT_S, eventually, leader_of
+from kvstore.server.processes import wait_until
+from tests.e2e.clusters import WAIT_S, eventually, leader_of, unread_bytes
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +33,7 @@ async def pause_the_leader_under_reads(cluster: LocalCluster, leader: int) -> No
 
         acknowledged = await put_somehow(around_it)
         late = [asyncio.create_task(through_it.get("key")) for _ in range(READS)]
-        await asyncio.sleep(0.1)  # they reach its socket; if they did not, this would only prove less
+        await asyncio.to_thread(wait_until, lambda: unread_bytes(cluster.endpoint(leader)) > 0, timeout_s=WAIT_S)
         await asyncio.to_thread(cluster.resume, leader)
 
         early = [found for seen in await asyncio.gather(*reading) for found in seen]

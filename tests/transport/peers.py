@@ -119,6 +119,7 @@ async def listening(*, port: int = 0, **options: Any) -> AsyncIterator[tuple[Hea
         on_lost=heard.lost.append,
         **options,
     )
+    heard.listener.take_streams()
     bound = await heard.listener.start()
     try:
         yield heard, f"127.0.0.1:{bound}"

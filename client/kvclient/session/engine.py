@@ -44,6 +44,7 @@ BATCH_BYTES_MAX: Final = 3 * 512 * 1024  # gRPC servers refuse messages above 2 
 IDLE_MAX_S: Final = 300.0  # servers keep an idle session for ten minutes at least
 HOLD_MAX_S: Final = 0.5
 DEADLINE_GRAIN_S: Final = 0.01
+LAST_COPY_S: Final = 0.05  # a refused write is not sent again so shortly before its deadline
 
 _SENT, _DONE, _WAITING, _AGAIN = State.SENT, State.DONE, State.WAITING, State.AGAIN
 
@@ -224,7 +225,10 @@ class Engine:
         """All that waits and has room, in one message; None if that is nothing."""
         if now >= self._patience.again_at:
             for call in self._patience.take():
-                (self._again if call.state is _AGAIN else self._queue).append(call)
+                if call.state is not _AGAIN:
+                    self._queue.append(call)
+                elif now + LAST_COPY_S <= call.deadline:  # else its answer would hardly come, and leave a doubt
+                    self._again.append(call)
         if not self._is_open or not (self._again or self._queue):
             return None
         self._renew_if_idle(now)

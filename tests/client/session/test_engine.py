@@ -303,6 +303,21 @@ def test_refused_until_its_deadline(unknown, kind):
     assert type(call.handle.one) is kind
 
 
+def test_a_refused_write_is_not_sent_again_at_its_very_deadline():
+    """The answer could hardly come in time, and a write that certainly was not done would end in doubt."""
+    driven = Driven(alone=True)
+    call = put(deadline=2)
+    driven.submit(call)
+    driven.open()
+    driven.take()
+    driven.wait(2 - rules.LAST_COPY_S)
+    driven.refuse(1, unavailable())
+    driven.wait(rules.LAST_COPY_S / 2)
+    assert driven.take() is None
+    driven.wait(rules.LAST_COPY_S)
+    assert type(call.handle.one) is errors.NoLeader
+
+
 def test_a_read_refused_for_now_is_asked_again(driven):
     call = get()
     driven.submit(call)

@@ -6,7 +6,7 @@ is not in its function any more says so: it is to be mended together with the co
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -35,25 +35,11 @@ class Edit:
         assert isinstance(function, FunctionType), self.function
         return function
 
-    @contextmanager
-    def made(self) -> Iterator[None]:
+    def applied(self, source: str) -> str:
         """Raises ValueError where ``old`` does not occur exactly once."""
-        function = self.plain
-        sound = function.__code__
-        function.__code__ = self._changed(function)
-        try:
-            yield
-        finally:
-            function.__code__ = sound
-
-    def _changed(self, function: FunctionType) -> CodeType:
-        source = textwrap.dedent(inspect.getsource(function))
         if source.count(self.old) != 1:
             raise ValueError(f"{self.place} has {source.count(self.old)} times {self.old!r}")
-        module = _within_its_class(source.replace(self.old, self.new), function)
-        code = _find(compile(module, inspect.getfile(function), "exec"), function.__name__)
-        assert code.co_freevars == function.__code__.co_freevars, f"{self.place}: the closure may not change"
-        return code
+        return source.replace(self.old, self.new)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -70,10 +56,32 @@ class Mutant:
     @contextmanager
     def planted(self) -> Iterator[None]:
         """The code under test is wrong within. Raises ValueError where it has changed since the mutant was made."""
-        with ExitStack() as edits:
-            for edit in self.edits:
-                edits.enter_context(edit.made())
+        of_function: dict[FunctionType, list[Edit]] = {}
+        for edit in self.edits:
+            of_function.setdefault(edit.plain, []).append(edit)
+        with ExitStack() as exchanged:
+            for function, edits in of_function.items():
+                exchanged.enter_context(_exchanged(function, edits))
             yield
+
+
+@contextmanager
+def _exchanged(function: FunctionType, edits: Iterable[Edit]) -> Iterator[None]:
+    source = textwrap.dedent(inspect.getsource(function))
+    for edit in edits:
+        source = edit.applied(source)
+    sound = function.__code__
+    function.__code__ = _compiled(source, function)
+    try:
+        yield
+    finally:
+        function.__code__ = sound
+
+
+def _compiled(source: str, function: FunctionType) -> CodeType:
+    code = _find(compile(_within_its_class(source, function), inspect.getfile(function), "exec"), function.__name__)
+    assert code.co_freevars == function.__code__.co_freevars, f"{function.__qualname__}: the closure may not change"
+    return code
 
 
 def _within_its_class(source: str, function: FunctionType) -> str:

@@ -40,3 +40,15 @@ def test_a_mutant_whose_code_has_moved_says_so() -> None:
     stale = Mutant("stale", Edit(MUTANTS[0].edits[0].function, "words that are nowhere", ""))
     with pytest.raises(ValueError, match="0 times 'words that are nowhere'"), stale.planted():
         pass
+
+
+def test_a_function_may_be_edited_twice() -> None:
+    """Both edits are made, and both taken back."""
+
+    def weighed(one: int, other: int) -> int:
+        return one + other
+
+    twice = Mutant("twice", Edit(weighed, "one +", "2 * one +"), Edit(weighed, "+ other", "+ 3 * other"))
+    with twice.planted():
+        assert weighed(1, 1) == 5
+    assert weighed(1, 1) == 2

@@ -202,6 +202,18 @@ def test_a_confirmation_that_began_before_the_read(told: Told) -> None:
     told.judge.read_is_ready(N1, ReadReady(ReadId(2), S0))
 
 
+def test_a_read_confirmed_by_a_leader_that_promised_another(told: Told) -> None:
+    """L7: its own acceptor is no longer its own."""
+    told.leads(B1)
+    told.judge.lets_out(N1, Heartbeat(B1, S0, 1, 0.0))
+    told.judge.asks_to_confirm(N1, ReadId(1))
+    told.judge.lets_out(N1, Heartbeat(B1, S0, 2, 0.0))
+    told.judge.takes(N1, N3, HeartbeatReply(B1, 2, 0.0, S0))
+    told.durable(N1, PromiseRecord(B2))
+    with pytest.raises(Broken, match="L7"):
+        told.judge.read_is_ready(N1, ReadReady(ReadId(1), S0))
+
+
 def test_a_read_of_the_past(told: Told) -> None:
     """L7: what anybody had decided when the read came must be applied."""
     told.leads(B1)

@@ -43,11 +43,11 @@ _TARGETS: Final = {
 _NAMES: Final = {target: name for name, target in _TARGETS.items()}
 
 
-def entry_of(action: Write, *, session: int, sequence: int) -> Entry:
-    """The entry that asks for ``action``, and for what was there before."""
+def entry_of(action: Write, *, session: int, sequence: int, looks_back: bool = True) -> Entry:
+    """The entry that asks for ``action`` and, unless it is a put that does not look back, for what was there before."""
     match action:
         case Put(key, value):
-            return Entry(session=session, sequence=sequence, put=PutRequest(key=key, value=value, prev_kv=True))
+            return Entry(session=session, sequence=sequence, put=PutRequest(key=key, value=value, prev_kv=looks_back))
         case Delete(key, range_end):
             request = DeleteRangeRequest(key=key, range_end=range_end, prev_kv=True)
             return Entry(session=session, sequence=sequence, delete_range=request)
@@ -65,9 +65,11 @@ def range_response(response: RangeResponse) -> Response:
     return Response(response.header.revision, _entries(response.kvs), response.count)
 
 
-def response_of(result: Result) -> Response | None:
+def response_of(result: Result, *, looks_back: bool = True) -> Response | None:
     """What a client learns from the result of its write; None if it is none of a write."""
     match result:
+        case PutResponse() if not looks_back and not result.HasField("prev_kv"):
+            return Response(result.header.revision)
         case PutResponse():
             before = (result.prev_kv,) if result.HasField("prev_kv") else ()
             return Response(result.header.revision, _entries(before))

@@ -58,6 +58,8 @@ class Attempt:
     session: int = 0
     sequence: int = 0
     consistency: Consistency = Consistency.LINEARIZABLE
+    looks_back: bool = True
+    """Whether a put asks what was there before it."""
 
 
 Script = Generator[Pause | Attempt, Reply | None, None]
@@ -161,7 +163,9 @@ class Client:
         if self._call is not call:
             return
         self._call = None
-        outcome = reply if isinstance(reply, SessionOpened | Refusal) else outcome_of(reply)
+        outcome = (
+            reply if isinstance(reply, SessionOpened | Refusal) else outcome_of(reply, looks_back=attempt.looks_back)
+        )
         self.trace.emit(ClientReturned(self.scheduler.now, self.name, call.number, attempt.node, outcome))
         self._advance(reply)
 
@@ -184,8 +188,9 @@ def probe(client: Client, node: NodeId, *, timeout_s: float) -> Script:
         number += 1
         action = Put(PREFIX + b"probe", f"{client.name}.{number}".encode())
         operation = client.begin(action)
-        reply = yield Attempt(node, action, timeout_s)
-        response = _response(reply)
+        attempt = Attempt(node, action, timeout_s)
+        reply = yield attempt
+        response = _response(reply, attempt)
         if response is not None:
             client.end(operation, response)
             return
@@ -292,8 +297,9 @@ class _Worker:
     def _write(self, action: Write) -> Script:
         operation = self._client.begin(action)
         for _ in range(_TRIES_MAX):
-            reply = yield Attempt(self._node, action, self._timeout_s)
-            response = _response(reply)
+            attempt = self._write_attempt(action)
+            reply = yield attempt
+            response = _response(reply, attempt)
             if response is not None:
                 self._client.end(operation, response)
                 return
@@ -310,8 +316,9 @@ class _Worker:
         certainly_not = True
         operation = self._client.begin(action, session=session, sequence=sequence)
         for _ in range(_TRIES_MAX):
-            reply = yield Attempt(self._node, action, self._timeout_s, session=session, sequence=sequence)
-            response = _response(reply)
+            attempt = self._write_attempt(action, session, sequence)
+            reply = yield attempt
+            response = _response(reply, attempt)
             if response is not None:
                 self._client.end(operation, response)
                 if self._rng.random() < 0.1:
@@ -330,8 +337,14 @@ class _Worker:
         """Sends an answered request once more: the answer must be the same."""
         self._go_elsewhere()
         operation = self._client.begin(action, session=session, sequence=sequence)
-        reply = yield Attempt(self._node, action, self._timeout_s, session=session, sequence=sequence)
-        self._client.end(operation, _response(reply) or Unknown(str(reply)))
+        attempt = self._write_attempt(action, session, sequence)
+        reply = yield attempt
+        self._client.end(operation, _response(reply, attempt) or Unknown(str(reply)))
+
+    def _write_attempt(self, action: Write, session: int = 0, sequence: int = 0) -> Attempt:
+        """Every second of a client's puts does not look back: a session keeps such answers apart from others."""
+        looks_back = not (isinstance(action, Put) and action.value.endswith((b"0", b"2", b"4", b"6", b"8")))
+        return Attempt(self._node, action, self._timeout_s, session, sequence, looks_back=looks_back)
 
 
 def _request(attempt: Attempt) -> Entry | RangeRequest:
@@ -339,19 +352,19 @@ def _request(attempt: Attempt) -> Entry | RangeRequest:
         return Entry(open_session=OpenSession())
     if isinstance(attempt.action, Range):
         return range_request(attempt.action, serializable=attempt.consistency is Consistency.SERIALIZABLE)
-    return entry_of(attempt.action, session=attempt.session, sequence=attempt.sequence)
+    return entry_of(attempt.action, session=attempt.session, sequence=attempt.sequence, looks_back=attempt.looks_back)
 
 
-def _response(reply: Reply | None) -> Response | None:
+def _response(reply: Reply | None, attempt: Attempt) -> Response | None:
     if reply is None or isinstance(reply, Failed | Unknown | RangeResponse):
         return None
-    return response_of(reply)
+    return response_of(reply, looks_back=attempt.looks_back)
 
 
-def outcome_of(reply: Reply) -> Outcome:
+def outcome_of(reply: Reply, *, looks_back: bool = True) -> Outcome:
     """What a reply means for a history."""
     if isinstance(reply, RangeResponse):
         return range_response(reply)
     if isinstance(reply, Failed | Unknown):
         return reply
-    return response_of(reply) or Unknown(str(reply))
+    return response_of(reply, looks_back=looks_back) or Unknown(str(reply))

@@ -165,11 +165,16 @@ class ConsensusJudge:
         node.reads[read_id] = node.newest_round
 
     def read_is_ready(self, node_id: NodeId, ready: ReadReady) -> None:
-        """The leader says that it led after the read came: a quorum answered a round begun after that (L7)."""
+        """The leader says that it led after the read came: a quorum answered a round begun after that (L7).
+
+        Its own acceptor counts as long as it has promised nobody else.
+        """
         node = self._nodes[node_id]
         begun_before = node.reads.pop(ready.read_id)
         self._checked["L7"] += 1
-        after = dict.fromkeys((node_id, *(n for n, answered in node.answered.items() if answered > begun_before)))
+        after = dict.fromkeys(n for n, answered in node.answered.items() if answered > begun_before)
+        if node.promised.node_id == node_id:
+            after[node_id] = None
         if not _is_quorum(self.configuration_at(node.decided_end), after):
             self._broken(
                 "L7", f"node {node_id} confirms a read that came after round {begun_before} by {sorted(after)} only"

@@ -86,6 +86,10 @@ class Desk:
             case Answered(ticket, result):
                 self._answer_write(ticket, result)
             case WriteFailed(ticket, why):
+                if why is Undone.UNKNOWN and ticket in self._writes:
+                    entry = self._writes[ticket].request
+                    assert isinstance(entry, Entry), "only writes have tickets of this kind"
+                    self._judge.leaves_in_doubt(self._node_id, entry)
                 self._answer_write(ticket, Unknown(why.value) if why is Undone.UNKNOWN else Failed(why.value))
             case SessionAnswers(session, answers):
                 for sequence, result in answers:
@@ -106,15 +110,20 @@ class Desk:
             case _:
                 assert_never(answer)
 
+    @property
+    def owed(self) -> int:
+        """How many requests the replica took and has not settled. Clients that gave up leave some of them behind."""
+        return len(self._writes) + len(self._in_session) + len(self._openings) + len(self._reads)
+
     def process_ended(self) -> None:
         """Whoever waits is told that the connection broke."""
         for call in list(self._waiting):
             self._answer(call, Unknown("the node's process ended"))
 
     def _submit(self, call: Call, entry: Entry) -> None:
-        self._in_session.setdefault((entry.session, entry.sequence), []).append(call)
         self._replica.attach(entry.session)
         self._replica.submit(entry.session, [entry])
+        self._in_session.setdefault((entry.session, entry.sequence), []).append(call)
 
     def _answer_write(self, ticket: int, reply: Reply) -> None:
         call = self._writes.get(ticket)

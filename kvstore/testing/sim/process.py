@@ -19,7 +19,7 @@ from kvstore.paxos.core import Paxos
 from kvstore.paxos.durable import Write
 from kvstore.paxos.effects import Effects, Status
 from kvstore.paxos.errors import NotLeader, WindowFull
-from kvstore.paxos.types import Configuration, NodeId, Slot
+from kvstore.paxos.types import Configuration, NodeId, ReadId, Slot
 from kvstore.replica.replica import Replica
 from kvstore.replica.steps import AnswerAll, Commit, LeadershipStep, Outgoing, ReadLog, Send, Step
 from kvstore.testing.checking.history import Failed
@@ -129,6 +129,7 @@ class Process:
             state_hash=state_hash,
             power_lost=self._power_lost,
             beyond=self._state_file.beyond_progress(),
+            too_many=self._state_file.too_many(self._settings.limits),
         )
         self._power_lost = False
         self._applied_from = Slot(applied_end)
@@ -163,7 +164,7 @@ class Process:
             within_turn=lambda: self._pass_point("apply.middle"),
             on_apply=lambda slot, batch, results: self._states.applies(self.node_id, Slot(slot), batch, results),
             on_commit=self._on_state_commit,
-            on_confirm=lambda read_id: self._consensus.asks_to_confirm(self.node_id, read_id),
+            on_confirm=self._on_confirm,
             on_effects=self._on_effects,
         )
 
@@ -246,6 +247,11 @@ class Process:
 
     def status(self) -> Status:
         return self.paxos.status()
+
+    @property
+    def owed(self) -> int:
+        """How many requests wait here that somebody has to settle."""
+        return 0 if self._desk is None else self._desk.owed
 
     # Inputs
 
@@ -433,6 +439,11 @@ class Process:
             self._trace.emit(Decided(self._scheduler.now, self.node_id, decided.slot, decided.value))
         for ready in effects.reads_ready:
             self._consensus.read_is_ready(self.node_id, ready)
+            self._states.is_confirmed(self.node_id, ready.read_id)
+
+    def _on_confirm(self, read_id: ReadId) -> None:
+        self._consensus.asks_to_confirm(self.node_id, read_id)
+        self._states.asks_to_confirm(self.node_id, read_id)
 
     def _on_state_commit(self, applied_end: int, state_hash: bytes) -> None:
         self._states.commits(self.node_id, applied_end=applied_end, state_hash=state_hash)

@@ -5,8 +5,8 @@
 **Liveness.** Then the faults end, in one of two forms, drawn from the seed. *Whole*: everything is put right, and every
 member must take part again. *Core*: a random majority becomes whole and well connected, while all others stay crashed,
 paused or cut off, in one direction or both; the core must go on without them. Within ``WorldConfig.liveness_bound_s``
-all nodes concerned must have applied all that is chosen, and a new write through each of them must be answered. At the
-end the clients' histories are checked.
+all nodes concerned must have applied all that is chosen, a new write through each of them must be answered, and all
+that clients ever asked of these processes must be settled. At the end the clients' histories are checked.
 """
 
 from collections.abc import Iterable, Sequence
@@ -239,9 +239,11 @@ class Simulation:
 
     def _has_recovered(self) -> bool:
         concerned = self._concerned()
-        return all(
-            client.done for client, node_id in zip(self._probes, self.core, strict=True) if node_id in concerned
-        ) and self.world.caught_up(concerned)
+        return (
+            all(client.done for client, node_id in zip(self._probes, self.core, strict=True) if node_id in concerned)
+            and self.world.caught_up(concerned)
+            and all(self.world.processes[node_id].owed == 0 for node_id in concerned)
+        )
 
     def _concerned(self) -> tuple[NodeId, ...]:
         """Who must take part: who belongs to the core and, by now, to the cluster."""
@@ -255,9 +257,11 @@ class Simulation:
             for node_id, process in self.world.processes.items()
         )
         waiting = [client.name for client in self._probes if not client.done]
+        owed = {node_id: process.owed for node_id, process in self.world.processes.items() if process.owed}
         consensus = self.world.consensus
         return (
             f"{self.config.world.liveness_bound_s:g} s after the heal: core {self.core}, unanswered {waiting}, "
+            f"requests that nobody settled: {owed}, "
             f"chosen below {consensus.chosen_end}, decided below {consensus.decided_end}; {states}"
         )
 
@@ -284,9 +288,11 @@ def _draw_world(rng: Random, nodes: int, *, changes_members: bool) -> WorldConfi
         commit_s=rng.choice((0.0005, 0.002, 0.005)),
         inline_commits=rng.random() < 0.6,
         checkpoint_chance=rng.choice((0.01, 0.1)),
+        # Far longer than a run, or so short that sessions expire whose clients wait too long.
+        session_ttl_s=rng.choice((600.0, 600.0, 4 * election_timeout_s)),
         limits=Limits(
-            # One for each node's own use and each client: those that nobody uses any more are pushed out.
-            sessions_max=rng.choice((nodes + 11, 10_000)),
+            # One for each node's own use and each client, or fewer: then they push each other out.
+            sessions_max=rng.choice((nodes + 4, nodes + 11, 10_000)),
             answers_per_session_max=rng.choice((2, 8, 4096)),
             answer_bytes_per_session_max=rng.choice((100, 4 * 1024 * 1024)),
         ),

@@ -62,6 +62,26 @@ class StateFile:
             if (newest := self._connection.execute(query).fetchone()[0]) is not None and newest >= end
         ]
 
+    def too_many(self, limits: Limits) -> list[str]:
+        """What the file holds more of than the limits allow (L13), or of sessions that are gone."""
+        return [
+            f"{what}: {found}"
+            for what, query, allowed in (
+                ("sessions", "SELECT count(*) FROM sessions", limits.sessions_max),
+                (
+                    "answers of one session",
+                    "SELECT max(number) FROM (SELECT count(*) AS number FROM answers GROUP BY session)",
+                    limits.answers_per_session_max,
+                ),
+                (
+                    "answers of no session",
+                    "SELECT count(*) FROM answers WHERE session NOT IN (SELECT id FROM sessions)",
+                    0,
+                ),
+            )
+            if (found := self._connection.execute(query).fetchone()[0]) is not None and found > allowed
+        ]
+
     def look(self, limits: Limits) -> tuple[int, bytes]:
         """``applied_end`` and the state hash that a process would find."""
         store = Store(self._connection, limits)

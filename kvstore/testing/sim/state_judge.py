@@ -1,20 +1,21 @@
-"""The judge of the state machine: order, one transaction, equal states, reads and sessions (L6 to L9, L12).
+"""The judge of the state machine: order, one transaction, equal states, reads and sessions (L6 to L9, L12, L13).
 
 It hears of every slot that a replica applies, of every commit of a state and of what a process finds when it starts;
 from the decided values it knows what must have been applied.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kvproto.command_pb2 import CommandBatch, Entry
 
 from kvstore.mvcc.answers import encode_answer
-from kvstore.mvcc.errors import Code
+from kvstore.mvcc.limits import Limits
 from kvstore.mvcc.results import Refusal, Result, SessionOpened
-from kvstore.paxos.types import Application, NodeId, Slot, Value
+from kvstore.paxos.types import Application, NodeId, ReadId, Slot, Value
 from kvstore.testing.sim.consensus_judge import ConsensusJudge
 from kvstore.testing.sim.laws import Ledger
+from kvstore.testing.sim.session_books import SessionBooks
 
 __all__ = ["StateJudge"]
 
@@ -27,12 +28,20 @@ class _Node:
     committed: dict[int, bytes] = field(default_factory=dict)
     """Every state that was ever committed here: the hash by ``applied_end``."""
     committed_end: int = 0
-    reads: dict[int, Slot] = field(default_factory=dict)
-    """Reads without an answer, and what they must see at least."""
+    reads: dict[int, tuple[Slot, int]] = field(default_factory=dict)
+    """Reads without an answer: what they must see at least, and how many confirmations had begun when they came."""
+    confirming: dict[ReadId, int] = field(default_factory=dict)
+    """Confirmations without an answer, numbered in the order in which they began anywhere."""
 
 
 class StateJudge:
-    def __init__(self, ledger: Ledger, nodes: Iterable[NodeId], consensus: ConsensusJudge) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        nodes: Iterable[NodeId],
+        consensus: ConsensusJudge,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
         self._ledger = ledger
         self._checked = ledger.checked
         self._consensus = consensus
@@ -41,6 +50,10 @@ class StateJudge:
         self._answers: dict[tuple[int, int], tuple[Slot, EncodedAnswer]] = {}
         self._given_up: dict[tuple[int, int], NodeId] = {}
         """Requests of which a replica said that they are not and will not be proposed."""
+        self._books = SessionBooks(limits)
+        self._confirmations = 0
+        self._confirmed = 0
+        """The newest confirmation of anybody's leadership that was answered."""
         self._internal: dict[int, None] = {}
         self._of_clients: dict[int, None] = {}
         self._first: dict[tuple[int, int], tuple[Slot, int]] = {}
@@ -58,8 +71,10 @@ class StateJudge:
         state_hash: bytes,
         power_lost: bool,
         beyond: list[str],
+        too_many: Sequence[str] = (),
     ) -> None:
-        """A process found this state on its disk; ``beyond`` lists rows that its progress does not know of."""
+        """A process found this state on its disk; ``beyond`` lists rows that its progress does not know of,
+        ``too_many`` what it keeps more of than it may."""
         node = self._nodes[node_id]
         self._checked["L9"] += 1
         if applied_end != 0 and applied_end not in node.committed:
@@ -72,8 +87,12 @@ class StateJudge:
             )
         if beyond:
             self._ledger.broken("L9", f"node {node_id} found a state at {applied_end} with rows beyond: {beyond}")
+        self._checked["L13"] += 1
+        if too_many:
+            self._ledger.broken("L13", f"node {node_id} found a state at {applied_end} with too many {too_many}")
         node.applied_end = node.committed_end = applied_end
         node.reads.clear()
+        node.confirming.clear()
 
     # Applying
 
@@ -102,6 +121,9 @@ class StateJudge:
         for index, (entry, result, answer) in enumerate(zip(batch.entries, results, encoded, strict=True)):
             if isinstance(result, SessionOpened) and entry.open_session.node_id:
                 self._internal[result.session] = None
+            wrong = self._books.enter(slot, entry, result)
+            if wrong is not None:
+                self._ledger.broken("L12", f"slot {slot}: {wrong}; node {node_id} says {answer}")
             if not entry.session:
                 continue
             identity = (entry.session, entry.sequence)
@@ -125,9 +147,9 @@ class StateJudge:
         return self._first.get((entry.session, entry.sequence)) != (slot, index)
 
     def _judge_session(self, slot: Slot, entry: Entry, result: Result, answer: EncodedAnswer) -> None:
-        """The first answer, or none at all where the session no longer knows it."""
+        """The first answer, or none at all where the books allow that."""
         self._checked["L12"] += 1
-        if isinstance(result, Refusal) and result.code is Code.FAILED_PRECONDITION:
+        if isinstance(result, Refusal) and (result.session_expired or result.fate_unknown):
             return
         identity = (entry.session, entry.sequence)
         first_slot, first = self._answers.setdefault(identity, (slot, answer))
@@ -159,16 +181,36 @@ class StateJudge:
 
     def read_arrives(self, node_id: NodeId, ticket: int) -> None:
         """A linearizable read reached the node: it must see all that anyone has decided by now (L7)."""
-        self._nodes[node_id].reads[ticket] = self._consensus.decided_end
+        self._nodes[node_id].reads[ticket] = (self._consensus.decided_end, self._confirmations)
+
+    def asks_to_confirm(self, node_id: NodeId, read_id: ReadId) -> None:
+        """A replica asks whether it still leads."""
+        self._confirmations += 1
+        self._nodes[node_id].confirming[read_id] = self._confirmations
+
+    def is_confirmed(self, node_id: NodeId, read_id: ReadId) -> None:
+        """It did lead after it had asked; whether that is so is for the judge of consensus to say."""
+        self._confirmed = max(self._confirmed, self._nodes[node_id].confirming.pop(read_id))
 
     def read_is_allowed(self, node_id: NodeId, ticket: int, *, applied_end: int) -> None:
         demanded = self._nodes[node_id].reads.pop(ticket, None)
         self._checked["L7"] += 1
         if demanded is None:
             self._ledger.broken("L7", f"node {node_id} allows the read {ticket}, which nobody asked for")
-        if applied_end < demanded:
+        decided_end, confirmations = demanded
+        if applied_end < decided_end:
             self._ledger.broken(
-                "L7", f"node {node_id} allows a read at {applied_end}; {demanded} was decided when it came"
+                "L7", f"node {node_id} allows a read at {applied_end}; {decided_end} was decided when it came"
+            )
+        if self._confirmed <= confirmations:
+            self._ledger.broken("L7", f"node {node_id} allows a read; nobody asked who leads after it came")
+
+    def leaves_in_doubt(self, node_id: NodeId, entry: Entry) -> None:
+        """The replica told a client who waits for this write that nobody knows what came of it."""
+        self._checked["L12"] += 1
+        if self._books.owes(entry.session, entry.sequence):
+            self._ledger.broken(
+                "L12", f"node {node_id} does not know what came of {(entry.session, entry.sequence)}; the session does"
             )
 
     def gives_up(self, node_id: NodeId, entry: Entry) -> None:

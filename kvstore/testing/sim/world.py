@@ -58,6 +58,7 @@ class WorldConfig:
     commit_s: float = 0.001
     inline_commits: bool = True
     checkpoint_chance: float = 0.05
+    session_ttl_s: float = 600.0
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -86,7 +87,7 @@ class World:
             alpha=config.alpha,
             inflight_slots_max=config.inflight_slots_max,
         )
-        self.states = StateJudge(self.ledger, self.node_ids, self.consensus)
+        self.states = StateJudge(self.ledger, self.node_ids, self.consensus, config.limits)
         self.network = Network(
             self.node_ids,
             scheduler=self.scheduler,
@@ -376,6 +377,7 @@ def _settings(config: WorldConfig) -> ProcessSettings:
             node_id=nobody,
             incarnation=1,
             retry_s=3 * config.heartbeat_s,
+            session_ttl_s=config.session_ttl_s,
             pending_max=config.pending_max,
             batch_entries_max=config.batch_entries_max,
         ),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from kvstore.paxos.acceptor import Acceptor
-from kvstore.paxos.core import Paxos
+from kvstore.paxos.follower import Follower
 from kvstore.paxos.phase_one import PhaseOne
 from tests.mutants.mutant import Edit, Mutant
 
@@ -13,7 +13,7 @@ CONSENSUS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "accepts below its promise",
         Edit(Acceptor.accept, "if ballot < self.promised:", "if False:"),
-        Edit(Paxos._on_accept, "if message.ballot < self._acceptor.promised:", "if False:"),
+        Edit(Follower.on_accept, "if message.ballot < self._acceptor.promised:", "if False:"),
     ),
     Mutant(
         "forgets to adopt what a promise reports",

@@ -69,6 +69,11 @@ class Leadership:
         self._leases: dict[NodeId, float] = {}
         """Until when each node certainly hears no other candidate, by this node's clock."""
         self._reads: list[_WaitingRead] = []
+        self.heartbeat_at = now
+        """When the next heartbeat is due: the first at once."""
+        self.announced_end = decided_end
+        """What followers have been told is decided."""
+        self._announce_at = float("inf")
 
     @property
     def ballot(self) -> Ballot:
@@ -155,6 +160,28 @@ class Leadership:
             flight.resend_s = min(2 * flight.resend_s, wait_max_s)
             flight.resend_at = now + flight.resend_s
         return due
+
+    # When to speak
+
+    def announce_by(self, deadline: float) -> None:
+        """What is decided has to reach the followers by then: with an Accept, or else with a heartbeat."""
+        self._announce_at = min(self._announce_at, deadline)
+
+    def announced(self, decided_end: Slot) -> None:
+        """Every follower is told that much, with an Accept or a heartbeat."""
+        self.announced_end = decided_end
+        self._announce_at = float("inf")
+
+    def is_beat_due(self, now: float) -> bool:
+        return now >= min(self.heartbeat_at, self._announce_at) or self.has_unasked_reads
+
+    @property
+    def next_deadline(self) -> float:
+        deadlines = [self.heartbeat_at, self._announce_at, self.phase_one.resend_at]
+        deadlines += [flight.resend_at for flight in self.in_flight.values()]
+        if self.transferring is not None:
+            deadlines.append(self.transferring.deadline)
+        return min(deadlines)
 
     # Leadership and reads
 

@@ -15,6 +15,7 @@ the newer one was granted, so grants go to rising ballots only. Whoever was elec
 quorum's lease any more: the election had to wait for one of its acceptors.
 """
 
+from kvstore.paxos.gate import Gate
 from kvstore.paxos.types import ZERO_BALLOT, Ballot
 
 __all__ = ["LeaseGrants"]
@@ -23,14 +24,24 @@ __all__ = ["LeaseGrants"]
 class LeaseGrants:
     """The acceptor's side: until when it hears nobody but the leader of one ballot."""
 
-    def __init__(self, *, restarted_until: float) -> None:
+    def __init__(self, gate: Gate, *, restarted_until: float) -> None:
+        self._gate = gate
+        self._length_known = gate.horizon
+        """The write that lets a restart know how long this node's grants may be."""
         self._restarted_until = restarted_until
         self._until = float("-inf")
         self._holder = ZERO_BALLOT
 
+    def length_changed(self) -> None:
+        """A configuration that is recorded by now wants another one: it is granted once that record is durable."""
+        self._length_known = self._gate.horizon
+
     def grant(self, ballot: Ballot, *, until: float) -> bool:
-        """The leader of ``ballot`` is heard alone from now on until then; False where a newer one may rely on that."""
-        if ballot < self._holder:
+        """The leader of ``ballot`` is heard alone from now on until then.
+
+        False where a newer one may rely on that, or where a restart would not know yet for how long to hold back.
+        """
+        if ballot < self._holder or not self._gate.is_durable(self._length_known):
             return False
         self._until = max(self._until, until)
         self._holder = ballot

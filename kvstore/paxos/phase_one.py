@@ -19,11 +19,13 @@ class _PartialPromise:
 
 
 class PhaseOne:
-    def __init__(self, ballot: Ballot, from_slot: Slot) -> None:
+    def __init__(self, ballot: Ballot, from_slot: Slot, *, released: Ballot | None = None) -> None:
         self.ballot = ballot
         self.from_slot = from_slot
-        self.released: Ballot | None = None
+        self.released = released
         """The ballot whose leader asked for this candidacy (Prepare says so)."""
+        self.resend_at = float("inf")
+        """When to ask again those whose promises are lacking."""
         self.promised_by: dict[NodeId, None] = {}
         """Whose whole promise has come, in that order (a dict, as sets have no order to replay: L8)."""
         self.start_slot = from_slot

@@ -5,10 +5,11 @@ from typing import Final
 from kvstore.paxos.acceptor import Acceptor
 from kvstore.paxos.catch_up import CatchUpState
 from kvstore.paxos.configurations import Configurations
-from kvstore.paxos.core import Paxos
+from kvstore.paxos.follower import Follower
 from kvstore.paxos.leadership import Leadership
 from kvstore.paxos.learner import Learner
 from kvstore.paxos.phase_one import PhaseOne
+from kvstore.paxos.proposer import Proposer
 from kvstore.paxos.types import Configuration
 from tests.mutants.mutant import Edit, Mutant
 
@@ -18,7 +19,7 @@ _ACCEPTORS: Final = (
     Mutant(
         "accepts below its promise",
         Edit(Acceptor.accept, "if ballot < self.promised:", "if False:"),
-        Edit(Paxos._on_accept, "if message.ballot < self._acceptor.promised:", "if False:"),
+        Edit(Follower.on_accept, "if message.ballot < self._acceptor.promised:", "if False:"),
     ),
     Mutant(
         "does not raise its promise when it accepts",
@@ -42,11 +43,11 @@ _ACCEPTORS: Final = (
     ),
     Mutant(
         "confirms a leader below its promise",
-        Edit(Paxos._on_heartbeat, "if message.ballot < self._acceptor.promised:", "if False:"),
+        Edit(Follower.on_heartbeat, "if message.ballot < self._acceptor.promised:", "if False:"),
     ),
     Mutant(
         "a promise does not say which slots it leaves out as decided",
-        Edit(Paxos._on_prepare, "decided_end=self._decided_end", "decided_end=message.from_slot"),
+        Edit(Follower.on_prepare, "decided_end=self._learner.decided_end", "decided_end=message.from_slot"),
     ),
     Mutant(
         "a page of a promise goes on one slot too late",
@@ -74,9 +75,9 @@ _PROPOSERS: Final = (
     Mutant(
         "ends phase 1 one promise short of a majority",
         Edit(
-            Paxos._on_promise,
-            "self._configurations.quorum_everywhere(self._decided_end, phase_one.promised_by)",
-            "len(phase_one.promised_by) >= self._configurations.at(self._decided_end).quorum_size - 1",
+            Proposer._is_promised,
+            "self._configurations.quorum_everywhere(self._learner.decided_end, phase_one.promised_by)",
+            "len(phase_one.promised_by) >= self._configurations.at(self._learner.decided_end).quorum_size - 1",
         ),
         Edit(
             Leadership.may_propose,
@@ -102,14 +103,14 @@ _PROPOSERS: Final = (
     Mutant(
         "stands again in the ballot that it recovered",
         Edit(
-            Paxos._stand,
+            Follower._stand,
             "ballot = Ballot(highest.round + 1, self._me)",
             "ballot = highest if highest.node_id == self._me else Ballot(highest.round + 1, self._me)",
         ),
     ),
     Mutant(
         "stands in the round that it has seen already",
-        Edit(Paxos._stand, "Ballot(highest.round + 1, self._me)", "Ballot(max(1, highest.round), self._me)"),
+        Edit(Follower._stand, "Ballot(highest.round + 1, self._me)", "Ballot(max(1, highest.round), self._me)"),
     ),
     Mutant(
         "counts a vote as often as it comes",
@@ -131,23 +132,27 @@ _PROPOSERS: Final = (
     ),
     Mutant(
         "does not send a lost Accept again",
-        Edit(Paxos._tick_leader, "member not in flight.accepted_by", "False"),
+        Edit(Proposer._tick_leader, "member not in flight.accepted_by", "False"),
     ),
     Mutant(
         "proposes beyond its window",
-        Edit(Paxos._window_free, "self._decided_end + self._config.inflight_slots_max", "leadership.next_slot + 1"),
+        Edit(
+            Proposer.window_free,
+            "self._learner.decided_end + self._config.inflight_slots_max",
+            "leadership.next_slot + 1",
+        ),
     ),
     Mutant(
         "proposes all that it inherits at once",
         Edit(
-            Paxos._propose_inherited,
-            "leadership.next_slot >= self._decided_end + self._config.inflight_slots_max",
+            Proposer.propose_inherited,
+            "leadership.next_slot >= self._learner.decided_end + self._config.inflight_slots_max",
             "False",
         ),
     ),
     Mutant(
         "does not step down when it promises a higher ballot",
-        Edit(Paxos._yield_to, "ballot > self._ballot", "False"),
+        Edit(Proposer.yield_to, "ballot > phase_one.ballot", "False"),
     ),
 )
 
@@ -167,8 +172,8 @@ _LEARNERS: Final = (
     Mutant(
         "decides the first slot that is chosen, not the next one",
         Edit(
-            Paxos._decide_chosen,
-            "leadership.in_flight.get(self._decided_end)",
+            Proposer.decide_chosen,
+            "leadership.in_flight.get(self._learner.decided_end)",
             "next((f for f in leadership.in_flight.values() if f.chosen), None)",
         ),
     ),
@@ -234,7 +239,7 @@ _READS: Final = (
 _ELECTIONS: Final = (
     Mutant(
         "leads on against a Nack",
-        Edit(Paxos._on_nack, "message.promised > self._ballot", "False"),
+        Edit(Proposer.on_nack, "message.promised > phase_one.ballot", "False"),
     ),
 )
 

@@ -4,6 +4,8 @@ from typing import Final
 
 from kvstore.mvcc.store import Store
 from kvstore.paxos.acceptor import Acceptor
+from kvstore.paxos.follower import Follower
+from kvstore.paxos.proposer import Proposer
 from kvstore.paxos.core import Paxos
 from kvstore.paxos.gate import Gate
 from kvstore.paxos.learner import Learner
@@ -17,18 +19,18 @@ _WHAT_LEAVES: Final = (
     Mutant(
         "says that it accepted before the vote is durable",
         Edit(
-            Paxos._on_accept,
+            Follower.on_accept,
             "self._outbox.send_when_durable(sender, Accepted(",
             "self._outbox.send(sender, Accepted(",
         ),
     ),
     Mutant(
         "says that it promised before the promise is durable",
-        Edit(Paxos._on_prepare, "self._outbox.send_when_durable(", "self._outbox.send("),
+        Edit(Follower.on_prepare, "self._outbox.send_when_durable(", "self._outbox.send("),
     ),
     Mutant(
         "asks for promises before its own is durable",
-        Edit(Paxos._stand, "self._outbox.send_when_durable(voter, prepare)", "self._outbox.send(voter, prepare)"),
+        Edit(Proposer.ask_for_promises, "self._outbox.send_when_durable(", "self._outbox.send("),
     ),
     Mutant(
         "waits for the write before the one that carries the record",

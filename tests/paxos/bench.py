@@ -19,7 +19,7 @@ from kvstore.paxos.messages import (
 )
 from kvstore.paxos.types import ZERO_BALLOT, Application, Ballot, Configuration, NodeId, Slot, WriteId
 
-__all__ = ["Bench", "app", "ballot", "config_of", "node", "slot", "to_all"]
+__all__ = ["Bench", "app", "ballot", "config_of", "confirm", "heartbeats", "node", "slot", "to_all"]
 
 
 def node(number: int) -> NodeId:
@@ -138,3 +138,14 @@ class Bench:
 
 def to_all(others: tuple[NodeId, ...], message: Message) -> tuple[Envelope, ...]:
     return tuple(Envelope(other, message) for other in others)
+
+
+def heartbeats(bench: Bench) -> list[Heartbeat]:
+    return [e.message for e in bench.tick().messages if isinstance(e.message, Heartbeat)]
+
+
+def confirm(leader: Bench) -> tuple[int, Heartbeat]:
+    """Begins a read; the heartbeat is the one that asks for it."""
+    read_id = leader.core.confirm_leadership(leader.now)
+    (beat, *_) = [e.message for e in leader.drain().messages if isinstance(e.message, Heartbeat)]
+    return read_id, beat

@@ -1,4 +1,4 @@
-"""When a node doubts its leader: clocks and chance only, nothing that bears on safety (L14)."""
+"""Whom a node believes to lead, and when it doubts: clocks and chance only, nothing that bears on safety (L14)."""
 
 from random import Random
 
@@ -6,14 +6,15 @@ import pytest
 
 from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.election import Election
+from kvstore.paxos.types import ZERO_BALLOT
 
-from .bench import node
+from .bench import ballot, node
 
 CONFIG = PaxosConfig(node_id=node(1), heartbeat_s=0.1, election_timeout_s=1.0)
 
 
 def election(seed: int = 1) -> Election:
-    return Election(CONFIG, Random(seed), now=0.0)
+    return Election(CONFIG, Random(seed), highest_seen=ZERO_BALLOT, now=0.0)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -35,6 +36,33 @@ def test_every_wait_has_its_range(seed: int) -> None:
 def test_waits_differ_from_node_to_node() -> None:
     """Else two candidates would collide for ever."""
     assert len({election(seed).deadline for seed in range(50)}) == 50
+
+
+def test_it_follows_the_highest_ballot_that_speaks() -> None:
+    doubt = election()
+    assert (doubt.leader, doubt.ballot) == (None, ZERO_BALLOT)
+    doubt.follow(ballot(2, 3), 1.0)
+    doubt.follow(ballot(1, 2), 1.1)
+    assert (doubt.leader, doubt.ballot) == (3, ballot(2, 3)), "it hears a leader that outranks this one"
+    doubt.follow(ballot(3, 2), 1.2)
+    assert (doubt.leader, doubt.ballot, doubt.highest_seen) == (2, ballot(3, 2), ballot(3, 2))
+
+
+def test_a_ballot_that_is_heard_no_more_gives_way_to_a_lower_one_that_is() -> None:
+    """Its leader may be gone. A round that can win lies above it all the same."""
+    doubt = election()
+    doubt.follow(ballot(9, 3), 1.0)
+    doubt.follow(ballot(2, 2), 2.5)
+    assert (doubt.leader, doubt.ballot, doubt.highest_seen) == (2, ballot(2, 2), ballot(9, 3))
+
+
+def test_who_stands_is_not_believed_to_lead() -> None:
+    doubt = election()
+    doubt.follow(ballot(2, 3), 1.0)
+    doubt.set_leader(None, ballot(3, 1))
+    assert (doubt.leader, doubt.ballot) == (None, ballot(3, 1))
+    doubt.saw(ballot(2, 9))
+    assert doubt.highest_seen == ballot(3, 1)
 
 
 def test_a_leader_is_heard_for_one_election_timeout() -> None:
@@ -63,6 +91,18 @@ def test_hearing_the_leader_ends_a_suspicion() -> None:
 def test_each_suspicion_has_a_new_number() -> None:
     doubt = election()
     assert [doubt.begin_suspicion(node(1), float(n)) for n in range(3)] == [1, 2, 3]
+
+
+def test_a_doubt_counts_for_the_running_suspicion_only() -> None:
+    doubt = election()
+    assert not doubt.heard_doubt(node(2), 0), "nothing was asked"
+    doubt.begin_suspicion(node(1), 2.0)
+    doubt.begin_suspicion(node(1), 4.0)
+    assert not doubt.heard_doubt(node(2), 1)
+    assert doubt.heard_doubt(node(3), 2)
+    assert doubt.doubters == {node(1): None, node(3): None}
+    doubt.end_suspicion()
+    assert not doubt.heard_doubt(node(2), 2)
 
 
 def test_it_yields_to_others_once_and_then_takes_its_turn() -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from kvstore.paxos.durable import AcceptedValue, DurableState, GoverningConfiguration
 from kvstore.paxos.effects import Role
+from kvstore.paxos.gate import Gate
+from kvstore.paxos.leadership import Leadership
 from kvstore.paxos.lease import LeaseGrants
 from kvstore.paxos.messages import Accept, Heartbeat, HeartbeatReply, Nack, Prepare, Promise, Transfer
-from kvstore.paxos.types import Application, Ballot, Configuration, NodeId, Slot
+from kvstore.paxos.types import ZERO_BALLOT, Application, Ballot, Configuration, NodeId, Slot
 
 from .judge import InFlight
 from .world import World
@@ -33,9 +35,15 @@ def leased(voters: int = 3, *, lease_s: float = LEASE_S, **settings: object) -> 
     return world
 
 
+def leadership(world: World, node_id: int) -> Leadership:
+    found = world.core(node_id)._proposer._leadership
+    assert found is not None
+    return found
+
+
 def beat(world: World) -> None:
     """The leader's next heartbeat goes out and is answered: leases are as fresh as they can be."""
-    deadline = world.core(1)._heartbeat_at
+    deadline = leadership(world, 1).heartbeat_at
     world.now = max(world.now, world.time_at(1, deadline) + 1e-9)
     world.tick(1)
     world.flush()
@@ -169,7 +177,7 @@ def test_a_lease_counts_from_when_its_heartbeat_was_sent() -> None:
     world = leased()
     world.run(0.05)
     sent = world.now
-    world.now = world.time_at(1, world.core(1)._heartbeat_at) + 1e-9
+    world.now = world.time_at(1, leadership(world, 1).heartbeat_at) + 1e-9
     sent = world.now
     world.tick(1)
     for _ in range(2):
@@ -253,7 +261,7 @@ def test_a_restarted_acceptor_hears_nobody_for_a_whole_lease(after: float) -> No
 
 def test_a_grant_after_a_restart_does_not_end_the_holding_back() -> None:
     """What was granted before is nobody's to release: it is not known whose it was."""
-    grants = LeaseGrants(restarted_until=10.0)
+    grants = LeaseGrants(Gate(durable_promise=ZERO_BALLOT), restarted_until=10.0)
     assert grants.forbids(released=None, now=9.9)
     assert grants.grant(Ballot(3, NodeId(1)), until=9.5)
     assert grants.forbids(released=Ballot(3, NodeId(1)), now=9.9)
@@ -296,7 +304,7 @@ def test_a_hand_over_does_not_wait_for_the_lease() -> None:
     assert world.leaders() == [NodeId(2)]
     prepares = [e.message for h in world.nodes[NodeId(2)].history for e in h.messages if isinstance(e.message, Prepare)]
     assert {prepare.released for prepare in prepares} == {ballot}
-    beat_of_two = world.time_at(2, world.core(2)._heartbeat_at)
+    beat_of_two = world.time_at(2, leadership(world, 2).heartbeat_at)
     world.now = beat_of_two + 1e-9
     world.tick(2)
     world.flush()
@@ -337,7 +345,7 @@ def test_a_late_heartbeat_of_an_older_leader_does_not_take_a_lease_over() -> Non
     """Node 4 promised nothing to the new leader, yet granted it a lease. The old one's late heartbeat comes, and then
     it hands over to 4: what it releases is not the new leader's.
     """
-    grants = LeaseGrants(restarted_until=0.0)
+    grants = LeaseGrants(Gate(durable_promise=ZERO_BALLOT), restarted_until=0.0)
     old, new = Ballot(1, NodeId(5)), Ballot(2, NodeId(1))
     assert grants.grant(new, until=10.0)
     assert not grants.grant(old, until=10.4)
@@ -414,15 +422,14 @@ def test_a_longer_lease_is_granted_once_its_configuration_alone_governs() -> Non
     world = leased(alpha=4, inflight_slots_max=4)
     switch(world, 2000)
     beat(world)
-    assert world.core(1)._leadership is not None
-    granted = world.core(1)._leadership._leases[NodeId(2)] - world.clock(1)
+    granted = leadership(world, 1)._leases[NodeId(2)] - world.clock(1)
     assert granted == pytest.approx(LEASE_S * (1 - DRIFT), abs=0.01)
     for number in range(6):
         world.propose(1, b"%d" % number)
         world.flush()
     beat(world)
     beat(world)
-    granted = world.core(1)._leadership._leases[NodeId(2)] - world.clock(1)
+    granted = leadership(world, 1)._leases[NodeId(2)] - world.clock(1)
     assert granted == pytest.approx(2.0 * (1 - DRIFT), abs=0.11)
 
 
@@ -438,7 +445,7 @@ def test_no_lease_is_granted_that_a_restart_would_not_know_of() -> None:
     while world.wires or world.persist_everywhere(among=[NodeId(1), NodeId(2)]):
         if world.wires:
             world.deliver(0)
-    world.now = world.time_at(1, world.core(1)._heartbeat_at) + 1e-9
+    world.now = world.time_at(1, leadership(world, 1).heartbeat_at) + 1e-9
     world.tick(1)
     world.wires = [wire for wire in world.wires if wire.to == lagging]
     while world.wires and world.wires[0].to == lagging:
@@ -448,5 +455,4 @@ def test_no_lease_is_granted_that_a_restart_would_not_know_of() -> None:
     assert reply.lease_s == 0.0
     world.flush()
     beat(world)
-    assert world.core(1)._leadership is not None
-    assert world.core(1)._leadership._leases[lagging] > world.clock(1) + 1.0
+    assert leadership(world, 1)._leases[lagging] > world.clock(1) + 1.0

@@ -31,7 +31,10 @@ from kvstore.paxos.types import (
 
 from .judge import Disk, InFlight, Judge, Node
 
-__all__ = ["World"]
+__all__ = ["TIMEOUT_S", "World", "cluster"]
+
+TIMEOUT_S = 1.0
+"""The election timeout, which is the default one."""
 
 
 class World(Judge):
@@ -371,3 +374,11 @@ class World(Judge):
     def _note(self, event: str) -> None:
         if self.trace is not None:
             self.trace.append(f"{self.now:9.3f} {event}")
+
+
+def cluster(*, size: int = 3, seed: int = 0, leader: int = 1, **settings: float) -> World:
+    """Node ``leader`` leads already."""
+    world = World(range(1, size + 1), seed=seed, **settings)
+    world.elect(leader)
+    world.run(0.3)
+    return world

@@ -15,9 +15,9 @@ from kvstore.mvcc.sessions import Sessions
 from kvstore.mvcc.state_hash import StateHash
 from kvstore.mvcc.store import Store
 from kvstore.paxos.acceptor import Acceptor
-from kvstore.paxos.core import Paxos
 from kvstore.paxos.durable import AcceptRecord, LearnRecord, PromiseRecord, Record, Write
 from kvstore.paxos.effects import DecidedValue, ReadReady
+from kvstore.paxos.follower import Follower
 from kvstore.paxos.gate import Gate
 from kvstore.paxos.leadership import Leadership
 from kvstore.paxos.messages import Accept, Accepted, AcceptedEntry, Heartbeat, HeartbeatReply, Prepare, Promise
@@ -311,7 +311,7 @@ def _puts_do_not_tell_what_was_there(patch: pytest.MonkeyPatch) -> None:
 
 
 def _nobody_stands(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Paxos, "_stand", lambda _self: None)
+    patch.setattr(Follower, "_stand", lambda _self, _now: None)
 
 
 def _a_slot_goes_wrong(patch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvstore.paxos.core import Paxos
+from kvstore.paxos.follower import Follower
 from kvstore.testing.cli.connectivity import try_graph
 from kvstore.testing.cli.graphs import (
     NAMED,
@@ -59,7 +59,7 @@ def test_a_shape_of_a_partial_partition_costs_one_change_of_leader_at_most(name:
 
 def test_a_cluster_that_never_elects_anybody_again_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake is told with the graph and the command that repeats it; the status is 1."""
-    monkeypatch.setattr(Paxos, "_stand_if_doubted", lambda _self: None)
+    monkeypatch.setattr(Follower, "_stand_if_doubted", lambda _self, _now: None)
     result = invoke("connectivity", "--graph", "quorum-loss")
     assert result.exit_code == 1
     assert "no progress" in result.output

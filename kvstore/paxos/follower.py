@@ -63,9 +63,10 @@ class Follower:
         if message.ballot < self._acceptor.promised:
             self._outbox.send(sender, Nack(self._acceptor.promised))
             return
+        if self._lease_grants.forbids(released=message.released, now=now, ballot=message.ballot):
+            return  # a hint would make it raise its round; it asks again by itself
+        self._lease_grants.hear(message.ballot)
         if message.ballot > self._acceptor.promised:
-            if self._lease_grants.forbids(released=message.released, now=now, ballot=message.ballot):
-                return  # a hint would make it raise its round; it asks again by itself
             if sender != self._me:
                 self._proposer.yield_to(message.ballot, now)
                 self._election.set_leader(None, message.ballot)
@@ -120,7 +121,7 @@ class Follower:
         self._take_decided_end(sender, message.ballot, message.decided_end)
         decided_end = self._learner.decided_end
         lease_s = self._learner.configurations.lease_s(decided_end)
-        if lease_s and not self._lease_grants.grant(message.ballot, until=now + lease_s):
+        if lease_s and not self._lease_grants.grant(message.ballot, now=now, until=now + lease_s):
             lease_s = 0.0
         self._outbox.send(
             sender, HeartbeatReply(message.ballot, message.read_round, message.sent_at, decided_end, lease_s)

@@ -10,9 +10,11 @@ over one lease, and that no clock stands still while its process runs.
 A restarted acceptor does not know what it granted, so it hears no candidate for one whole lease. A leader that hands
 over stops reading by its lease first, and its successor says so to the acceptors.
 
-A grant binds though nothing was promised: a leader's late heartbeat may come after a newer one's. It must not undo what
-the newer one was granted, so grants go to rising ballots only. Whoever was elected after it, the older leader has no
-quorum's lease any more: the election had to wait for one of its acceptors.
+A grant binds though nothing was promised. A leader's late heartbeat may come after a newer one's, and must not undo
+what the newer one was granted: to lower ballots nothing is granted any more. Nor may a newer leader's heartbeat undo
+what an older one still relies on: where voters have come and gone, the newer one may have been elected by others. So
+nobody is granted a lease before the holder's has ended or the holder gave it up; and no Prepare is answered before, not
+even in the ballot of the present promise, which may come from an Accept alone.
 """
 
 from kvstore.paxos.gate import Gate
@@ -36,16 +38,22 @@ class LeaseGrants:
         """A configuration that is recorded by now wants another one: it is granted once that record is durable."""
         self._length_known = self._gate.horizon
 
-    def grant(self, ballot: Ballot, *, until: float) -> bool:
+    def grant(self, ballot: Ballot, *, now: float, until: float) -> bool:
         """The leader of ``ballot`` is heard alone from now on until then.
 
-        False where a newer one may rely on that, or where a restart would not know yet for how long to hold back.
+        False where another one relies on that, or where a restart would not know yet for how long to hold back.
         """
-        if ballot < self._holder or not self._gate.is_durable(self._length_known):
+        if ballot < self._holder or (ballot != self._holder and now < self._until):
+            return False
+        if not self._gate.is_durable(self._length_known):
             return False
         self._until = max(self._until, until)
         self._holder = ballot
         return True
+
+    def hear(self, ballot: Ballot) -> None:
+        """A candidate that nothing forbids: whoever held a lease has none any more."""
+        self._holder = ballot
 
     def forbids(self, *, released: Ballot | None, now: float, ballot: Ballot | None = None) -> bool:
         """Whether a candidate must not be heard yet; ``released``: the ballot whose leader asked it to take over.

@@ -11,7 +11,17 @@ from kvstore.paxos.effects import Role
 from kvstore.paxos.gate import Gate
 from kvstore.paxos.leadership import Leadership
 from kvstore.paxos.lease import LeaseGrants
-from kvstore.paxos.messages import Accept, Heartbeat, HeartbeatReply, Nack, Prepare, Promise, Transfer
+from kvstore.paxos.messages import (
+    Accept,
+    Accepted,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    Nack,
+    Prepare,
+    Promise,
+    Transfer,
+)
 from kvstore.paxos.types import ZERO_BALLOT, Application, Ballot, Configuration, NodeId, Slot
 
 from .judge import InFlight
@@ -67,7 +77,7 @@ def hurry(world: World, *nodes: int) -> None:
 def run_until_another_writes(world: World, *, within_s: float = 0.95) -> float:
     """Until another node leads and has decided a write; the old leader still believes in itself. Returns the time."""
     begun = world.now
-    while not (others := [n for n in world.leaders() if n != 1]):
+    while not (others := [n for n in world.leaders() if n != 1 and world.core(n).window_free]):
         assert world.now - begun < within_s, "nobody was elected"
         world.run(0.001, step_s=0.001)
     (other,) = others
@@ -263,7 +273,7 @@ def test_a_grant_after_a_restart_does_not_end_the_holding_back() -> None:
     """What was granted before is nobody's to release: it is not known whose it was."""
     grants = LeaseGrants(Gate(durable_promise=ZERO_BALLOT), restarted_until=10.0)
     assert grants.forbids(released=None, now=9.9)
-    assert grants.grant(Ballot(3, NodeId(1)), until=9.5)
+    assert grants.grant(Ballot(3, NodeId(1)), now=9.0, until=9.5)
     assert grants.forbids(released=Ballot(3, NodeId(1)), now=9.9)
     assert grants.until == 10.0
     assert not grants.forbids(released=None, now=10.0)
@@ -347,14 +357,15 @@ def test_a_late_heartbeat_of_an_older_leader_does_not_take_a_lease_over() -> Non
     """
     grants = LeaseGrants(Gate(durable_promise=ZERO_BALLOT), restarted_until=0.0)
     old, new = Ballot(1, NodeId(5)), Ballot(2, NodeId(1))
-    assert grants.grant(new, until=10.0)
-    assert not grants.grant(old, until=10.4)
+    assert grants.grant(new, now=9.5, until=10.0)
+    assert not grants.grant(old, now=9.9, until=10.4)
     assert grants.forbids(released=old, now=9.9)
     assert grants.until == 10.0
 
     world = leased(5)
     world.isolate(5)
     old = world.core(1).status().ballot
+    world.now += LEASE_S
     late = Heartbeat(old, world.core(1).status().decided_end, 1_000, world.clock(1))
     newer = Heartbeat(Ballot(old.round + 1, NodeId(2)), Slot(0), 1, world.clock(2))
     for sender, heartbeat in ((2, newer), (1, late)):
@@ -384,6 +395,58 @@ def test_a_leader_may_ask_new_voters_for_their_promise_though_they_granted_it_a_
     (promise,) = [wire.message for wire in world.wires]
     assert isinstance(promise, Promise)
     assert promise.ballot == leader.ballot
+
+
+# Where voters have come and gone, another leader may have been elected by others
+
+
+def heard_by_two(world: World, message: Message) -> list[Message]:
+    """What node 2 answers to node 3, once its disk has it."""
+    world.wires.clear()
+    world.call(NodeId(2), lambda core: core.receive(NodeId(3), message, world.clock(2)))
+    world.persist(NodeId(2))
+    return [wire.message for wire in world.wires]
+
+
+def test_a_newer_leader_is_granted_no_lease_while_an_older_one_has_it() -> None:
+    world = leased()
+    newer = Ballot(world.core(1).status().ballot.round + 1, NodeId(3))
+    assert heard_by_two(world, Heartbeat(newer, Slot(0), 1, 0.0)) == [HeartbeatReply(newer, 1, 0.0, Slot(0), 0.0)]
+    assert heard_by_two(world, Prepare(newer, Slot(0))) == [], "and nothing is promised to it either"
+    world.now += LEASE_S
+    assert heard_by_two(world, Heartbeat(newer, Slot(0), 2, 0.0)) == [HeartbeatReply(newer, 2, 0.0, Slot(0), LEASE_S)]
+    assert [type(answer) for answer in heard_by_two(world, Prepare(newer, Slot(0)))] == [Promise]
+
+
+def test_who_is_bound_by_an_accept_answers_no_prepare_before_the_lease_has_ended() -> None:
+    """An Accept speaks for one slot, whose voters have promised; a Prepare asks for all of them."""
+    world = leased()
+    newer = Ballot(world.core(1).status().ballot.round + 1, NodeId(3))
+    accept = Accept(newer, Slot(0), Application(b"theirs"), Slot(0))
+    assert heard_by_two(world, accept) == [Accepted(newer, Slot(0), Slot(1))]
+    assert world.core(2).status().promised == newer
+    assert heard_by_two(world, Prepare(newer, Slot(0))) == []
+    world.now += LEASE_S
+    assert [type(answer) for answer in heard_by_two(world, Prepare(newer, Slot(0)))] == [Promise]
+
+
+def test_a_leader_that_former_voters_elected_waits_for_the_lease_of_the_new_ones() -> None:
+    """1, 4 and 5 vote by now, and node 1 leads by their lease. Nodes 2 and 3, which do not know that this is decided,
+    elect one of themselves; what it finds sends it to 4 and 5, who have just lost sight of node 1.
+    """
+    world = leased(spare=(4, 5), alpha=2, inflight_slots_max=2)
+    world.isolate(3)
+    world.propose_configuration(1, Configuration(2, (NodeId(1), NodeId(4), NodeId(5)), lease_ms=round(LEASE_S * 1000)))
+    world.propose(1, b"the last that 2 accepts")
+    world.flush()
+    world.isolate(2)
+    world.blocked -= {(NodeId(2), NodeId(3)), (NodeId(3), NodeId(2))}
+    world.run_until(lambda: len(world.leaders()) == 2, within_s=5.0)
+    beat(world)
+    world.heal()
+    world.isolate(1)
+    assert run_until_another_writes(world) >= LEASE_S * (1 - DRIFT)
+    assert not is_answered(world, 1)
 
 
 # Leases of another length

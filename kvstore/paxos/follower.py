@@ -70,9 +70,11 @@ class Follower:
             if sender != self._me:
                 self._proposer.yield_to(message.ballot, now)
                 self._election.set_leader(None, message.ballot)
-                self._election.end_suspicion()
-                self._election.wait_full(now)
             self._acceptor.prepare(message.ballot)
+        if sender != self._me and self._election.leader is None:
+            # Also whoever asks on, page by page, is to be left the time to win.
+            self._election.end_suspicion()
+            self._election.wait_full(now)
         entries, next_slot = self._acceptor.page(
             max(message.from_slot, self._learner.decided_end),
             entries_max=self._config.page_entries_max,

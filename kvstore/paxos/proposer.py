@@ -91,6 +91,8 @@ class Proposer:
         wanted = phase_one.wanted(sender)
         if wanted is not None:
             assert self._gate.durable_promise >= phase_one.ballot
+            if self._candidacy:
+                self._election.wait_full(now)  # it advances, however long it takes
             self._outbox.send(sender, Prepare(phase_one.ballot, wanted, phase_one.released))
         elif self._candidacy and self._is_promised(phase_one):
             self._lead(phase_one, now)

@@ -3,7 +3,7 @@
 One type per message, every field required, as in ``kvstore.paxos.messages``. A write travels one hop: a follower
 forwards what it was given to the leader and answers its client when it applies the entries itself.
 
-A link may lose these messages, and never delivers one twice: a Forward that came again would be proposed again.
+A link may lose these messages or deliver one twice: what is proposed twice is applied once (L12).
 """
 
 from dataclasses import dataclass

@@ -4,11 +4,11 @@ from typing import Final
 
 from kvstore.mvcc.store import Store
 from kvstore.paxos.acceptor import Acceptor
-from kvstore.paxos.follower import Follower
-from kvstore.paxos.proposer import Proposer
 from kvstore.paxos.core import Paxos
+from kvstore.paxos.follower import Follower
 from kvstore.paxos.gate import Gate
 from kvstore.paxos.learner import Learner
+from kvstore.paxos.proposer import Proposer
 from kvstore.replica.replica import Replica
 from kvstore.storage.memory_log import MemoryAcceptorLog
 from tests.mutants.mutant import Edit, Mutant

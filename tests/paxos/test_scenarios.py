@@ -300,6 +300,34 @@ def test_a_node_that_promised_somebody_gives_up_its_own_suspicion() -> None:
     assert follower.core.status().role is Role.FOLLOWER
 
 
+def test_a_phase_1_that_takes_longer_than_an_election_timeout_comes_to_its_end() -> None:
+    """All were restarted with much that is accepted and not known to be decided, and promises come in many pages. The
+    others left a candidate an election timeout or two from its first Prepare on, and it left itself no more: each ended
+    the one before, and nobody ever led."""
+    world = World((1, 2, 3), page_entries_max=1, inflight_slots_max=64)
+    world.elect(1)
+    world.flush()
+    for number in range(60):
+        world.propose(1, b"%d" % number)
+    for _ in range(len(world.wires)):
+        world.deliver(0)
+    while world.persist_everywhere():
+        pass
+    world.wires.clear()
+    for node_id in world.up:
+        world.crash(node_id)
+        world.restart(node_id)
+    assert [world.core(n).status().decided_end for n in world.nodes] == [0, 0, 0]
+    begun = world.now
+    while not world.leaders():
+        assert world.now - begun < 60 * 2 * 0.05 + 8.0, "nobody ever leads"
+        world.pass_time(0.05)  # so long takes every message
+        for _ in range(len(world.wires)):
+            world.deliver(0)
+        world.persist_everywhere()
+    assert world.now - begun > 4.0, "it took several election timeouts"
+
+
 def test_a_leader_that_cannot_learn_what_it_may_not_propose_makes_room() -> None:
     """Node 2 promised, reported slots below 3 as decided, and is gone for good. Nobody else knows them decided.
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from kvstore.paxos.config import PaxosConfig
+from kvstore.paxos.types import NodeId
 from kvstore.testing.sim import FaultKind, Report, Simulation, SimulationConfig
 
 _SEEDS = 40
@@ -29,6 +31,30 @@ def test_the_median_seed_is_eventful(reports: list[Report]) -> None:
     assert statistics.median(report.answered for report in reports) >= 200
     assert statistics.median(sum(report.faults.values()) for report in reports) >= 10
     assert statistics.median(report.leader_changes for report in reports) >= 2
+
+
+def test_some_clusters_read_by_leases(reports: list[Report]) -> None:
+    """About a quarter of them, and leases answer most of what their leaders are asked. The others never rely on one."""
+    by_lease = [report for report in reports if report.lease_ms]
+    assert _SEEDS * 0.1 <= len(by_lease) <= _SEEDS * 0.5
+    assert all(report.lease_reads > 0 for report in by_lease)
+    assert statistics.median(report.lease_reads for report in by_lease) >= 20
+    assert sum(report.lease_reads for report in reports if not report.lease_ms) == 0
+
+
+def test_where_leases_are_used_clocks_keep_within_their_bound() -> None:
+    """They drift, each by itself and from one rate to another, and never jump (L14)."""
+    seed = next(seed for seed in range(1, 100) if SimulationConfig.draw(seed).world.lease_ms)
+    simulation = Simulation(seed)
+    world, drift_max = simulation.world, PaxosConfig(node_id=NodeId(1)).clock_drift_max
+    assert not any(fault.kind is FaultKind.CLOCK_JUMP for fault in simulation.config.plan)
+    seen: dict[NodeId, set[float]] = {node_id: set() for node_id in world.node_ids}
+    while simulation.step():
+        rates = {node_id: process.clock.rate for node_id, process in world.processes.items()}
+        assert min(rates.values()) > max(rates.values()) * (1 - drift_max)
+        for node_id, rate in rates.items():
+            seen[node_id].add(rate)
+    assert all(len(rates) > 5 for rates in seen.values())
 
 
 def test_every_kind_of_fault_strikes(reports: list[Report]) -> None:

@@ -46,7 +46,7 @@ def books() -> SessionBooks:
 def judge() -> StateJudge:
     ledger = Ledger()
     first = Configuration(epoch=1, voters=NODES)
-    consensus = ConsensusJudge(ledger, NODES, first, alpha=4, inflight_slots_max=2)
+    consensus = ConsensusJudge(ledger, NODES, first, alpha=4, inflight_slots_max=2, ran_s=lambda _: 0.0)
     return StateJudge(ledger, NODES, consensus, LIMITS)
 
 

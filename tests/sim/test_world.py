@@ -4,6 +4,7 @@ import pytest
 from kvproto.etcd.rpc_pb2 import PutResponse, RangeResponse
 
 from kvstore.paxos.effects import Role
+from kvstore.replica.messages import Forward
 from kvstore.testing.checking.history import Failed, Unknown
 from kvstore.testing.checking.model import Put, Range
 from kvstore.testing.sim import Event
@@ -196,6 +197,25 @@ def test_weather_does_what_it_says() -> None:
     assert [e.number for e in held] == sorted(e.number for e in held)
     assert len(held) > 10
     assert [e for e in events if isinstance(e, MessageDelivered) and e.to == by_loss]
+
+
+def test_what_is_forwarded_twice_is_applied_once() -> None:
+    """Every message comes twice, forwarded writes and refusals among them: each write counts once (L12)."""
+    world = started()
+    leader = elect(world)
+    follower, other = (n for n in world.node_ids if n != leader)
+    for sender, to in world.network.lanes:
+        world.network.lay(1, sender, to, Weather(duplicate=1.0))
+    copied: list[type] = []
+    world.trace.subscribe(lambda e: copied.append(type(e.message)) if isinstance(e, MessageDuplicated) else None)
+    for number in range(10):
+        write(world, follower, b"k", b"%d" % number)
+    assert copied.count(Forward) >= 10
+    reply = ask(world, other, Range(b"k"))
+    assert world.run_until(lambda: bool(reply.replies), within_s=1.0)
+    assert isinstance(reply.reply, RangeResponse)
+    assert [(kv.value, kv.version) for kv in reply.reply.kvs] == [(b"9", 10)]
+    world.check_histories()
 
 
 def test_a_reset_loses_what_is_on_its_way_and_is_noticed() -> None:

@@ -40,6 +40,16 @@ class Tally:
     def checked(self) -> dict[str, int]:
         return {law: sum(report.checked.get(law, 0) for report in self.reports) for law in LAWS}
 
+    @property
+    def lease_seeds(self) -> int:
+        """Runs in which clusters read by leases."""
+        return sum(report.lease_ms > 0 for report in self.reports)
+
+    @property
+    def lease_reads(self) -> int:
+        """Reads that a lease answered, without a quorum's confirmation."""
+        return sum(report.lease_reads for report in self.reports)
+
     def medians(self) -> dict[str, float]:
         """Per seed."""
         columns: dict[str, list[float]] = {
@@ -74,6 +84,8 @@ class Tally:
             "events": self.events,
             "faults": {fault_name(kind): count for kind, count in self.fired.items()},
             "checked": self.checked,
+            "lease_seeds": self.lease_seeds,
+            "lease_reads": self.lease_reads,
             "medians": self.medians(),
         }
 
@@ -92,6 +104,7 @@ class Tally:
             medians.add_row(name, f"{value:,.3f}" if name.startswith(("sim", "sec")) else f"{value:,.0f}")
         for table in (faults, laws, medians):
             console.print(table)
+        console.print(f"{self.lease_seeds:,} seeds read by leases, which answered {self.lease_reads:,} reads alone.")
         rate = self.events / self.cpu_s if self.cpu_s else 0.0
         console.print(
             f"{len(self.reports):,} seeds, {self.events:,} events in {wall_s:.1f} s: "

@@ -5,8 +5,7 @@
 simulated**: time, the network between nodes and clients, disks, processes and their deaths.
 
 **What is left out**: the wire's encoding between nodes (messages travel as objects), gRPC, files: what a disk may do to
-bytes is the business of ``tests/storage``. A forwarded write is never delivered twice, since its stream would not do
-that. Membership changes come from the simulator, as long as the API has none.
+bytes is the business of ``tests/storage``. Membership changes come from the simulator, as long as the API has none.
 
 A run from a seed, with everything drawn from it::
 

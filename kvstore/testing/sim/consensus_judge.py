@@ -1,10 +1,11 @@
 """The judge of consensus: keeps its own books and never asks a core what it believes.
 
 It knows what became durable on which disk, which messages left which node and which promises reached whom. From these
-it computes what is chosen, and holds against it everything that a node lets out (L1 to L7, L13).
+it computes what is chosen, and holds against it everything that a node lets out (L1 to L7, L13). Reads by a lease are
+the business of ``lease_judge`` (L14).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from kvstore.paxos.durable import AcceptRecord, GoverningConfiguration, LearnRecord, PromiseRecord, Write
@@ -23,6 +24,7 @@ from kvstore.paxos.messages import (
 from kvstore.paxos.types import ZERO_BALLOT, Ballot, Configuration, NodeId, ReadId, Slot, Value
 from kvstore.testing.sim.events import AnyMessage
 from kvstore.testing.sim.laws import Ledger
+from kvstore.testing.sim.lease_judge import LeaseJudge
 
 __all__ = ["ConsensusJudge"]
 
@@ -62,8 +64,16 @@ class _Report:
 
 class ConsensusJudge:
     def __init__(
-        self, ledger: Ledger, nodes: Iterable[NodeId], first: Configuration, *, alpha: int, inflight_slots_max: int
+        self,
+        ledger: Ledger,
+        nodes: Iterable[NodeId],
+        first: Configuration,
+        *,
+        alpha: int,
+        inflight_slots_max: int,
+        ran_s: Callable[[NodeId], float],
     ) -> None:
+        """``ran_s``: how long a node's clock has run, as the node itself counts seconds."""
         self._ledger = ledger
         self._checked = ledger.checked
         self._alpha = alpha
@@ -84,6 +94,10 @@ class ConsensusJudge:
         """The furthest that any node ever decided."""
         self.logs: dict[NodeId, dict[Slot, Value]] = {node_id: {} for node_id in self._nodes}
         """What each node ever gave out as decided."""
+        self.leases = LeaseJudge(ledger, ran_s=ran_s)
+
+    def decided_end_of(self, node_id: NodeId) -> Slot:
+        return self._nodes[node_id].decided_end
 
     def configuration_at(self, slot: Slot) -> Configuration:
         return next(g.configuration for g in reversed(self._configurations) if g.from_slot <= slot)
@@ -164,21 +178,33 @@ class ConsensusJudge:
         node = self._nodes[node_id]
         node.reads[read_id] = node.newest_round
 
-    def read_is_ready(self, node_id: NodeId, ready: ReadReady) -> None:
-        """The leader says that it led after the read came: a quorum answered a round begun after that (L7).
+    def read_is_ready(self, node_id: NodeId, ready: ReadReady, *, decided_before: Slot) -> None:
+        """The leader says that it led after the read came: a quorum answered a round begun after that (L7), or a
+        quorum's lease runs (L14).
 
-        Its own acceptor counts as long as it has promised nobody else.
+        A quorum where the node stands, at any moment since it had decided below ``decided_before`` only. Its own
+        acceptor counts as long as it has promised nobody else.
         """
         node = self._nodes[node_id]
         begun_before = node.reads.pop(ready.read_id)
         self._checked["L7"] += 1
+        passed = (g.configuration for g in self._configurations if decided_before < g.from_slot <= node.decided_end)
+        configurations = (self.configuration_at(decided_before), *passed)
         after = dict.fromkeys(n for n, answered in node.answered.items() if answered > begun_before)
         if node.promised.node_id == node_id:
             after[node_id] = None
-        if not _is_quorum(self.configuration_at(node.decided_end), after):
+
+        def is_enough(nodes: Collection[NodeId]) -> bool:
+            return any(_is_quorum(configuration, nodes) for configuration in configurations)
+
+        if is_enough(after):
+            return
+        ballot, _ = node.newest_round
+        if not self.leases.were_granted(ballot):
             self._broken(
                 "L7", f"node {node_id} confirms a read that came after round {begun_before} by {sorted(after)} only"
             )
+        self.leases.read_is_ready(node_id, ballot, is_enough=is_enough)
 
     def takes(self, node_id: NodeId, sender: NodeId, message: AnyMessage) -> None:
         """A node takes ``message`` out of its inbox. Repeated and unasked pages of a promise count for nothing."""
@@ -186,6 +212,7 @@ class ConsensusJudge:
             node = self._nodes[node_id]
             answered = (message.ballot, message.read_round)
             node.answered[sender] = max(answered, node.answered.get(sender, answered))
+            self.leases.takes(sender, message)
             return
         if not isinstance(message, Promise) or message.ballot.node_id != node_id:
             return
@@ -201,6 +228,7 @@ class ConsensusJudge:
     def lets_out(self, node_id: NodeId, message: AnyMessage) -> None:
         """``message`` leaves the node."""
         node = self._nodes[node_id]
+        self.leases.lets_out(node_id, message)
         match message:
             case Accept():
                 self._lets_out_accept(node_id, node, message)

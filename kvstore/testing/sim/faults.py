@@ -6,7 +6,7 @@ for itself and draws nothing from a shared stream of chance.
 
 import enum
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -95,9 +95,17 @@ class Fault:
 
 
 def draw_plan(
-    rng: Random, *, nodes: tuple[NodeId, ...], kinds: tuple[FaultKind, ...], end_s: float, timeout_s: float
+    rng: Random,
+    *,
+    nodes: tuple[NodeId, ...],
+    kinds: tuple[FaultKind, ...],
+    end_s: float,
+    timeout_s: float,
+    clock_drift: float = 0.0,
 ) -> tuple[Fault, ...]:
     """A plan for the time from 0 to ``end_s``; ``timeout_s``, the election timeout, sets the scale.
+
+    ``clock_drift``: by what share two clocks' rates may differ at most; 0: by as much as you like.
 
     Each plan has a mixture of its own: some faults show only where others are absent.
     """
@@ -113,7 +121,11 @@ def draw_plan(
         kind = rng.choices(mixture, weights)[0]
         until = min(at + length_s * rng.uniform(0.2, 2.0), end_s)
         dice = Random(rng.getrandbits(64))  # noqa: S311  a simulation's
-        plan.append(_draw(dice, kind, nodes, number=len(plan) + 1, at=at, until=until, timeout_s=timeout_s))
+        fault = _draw(dice, kind, nodes, number=len(plan) + 1, at=at, until=until, timeout_s=timeout_s)
+        if kind is FaultKind.CLOCK_DRIFT and clock_drift:
+            slowest, fastest = 1 - clock_drift / 2, 1 + clock_drift / 2
+            fault = replace(fault, amount=min(max(fault.amount, slowest), fastest))
+        plan.append(fault)
         at += rng.expovariate(1.0 / gap_s)
     return tuple(plan)
 

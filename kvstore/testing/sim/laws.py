@@ -20,6 +20,7 @@ LAWS: Final = {
     "L9": "a turn is in the state whole or not at all",
     "L12": "a retried request gets the first answer and is never applied twice",
     "L13": "windows are bounded",
+    "L14": "who granted a lease promises nobody else while it runs; a read by lease needs a quorum's that run",
     "invariants": "what the code asserts about itself, and that nothing else goes wrong in it",
     "linearizable": "the clients' histories have an order that explains them",
     "liveness": "after the faults everything is decided, applied and answered in time",

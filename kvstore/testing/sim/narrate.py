@@ -146,7 +146,8 @@ def describe_message(message: AnyMessage) -> str:
         case Heartbeat():
             return f"Heartbeat {message.ballot} round {message.read_round}, decided below {message.decided_end}"
         case HeartbeatReply():
-            return f"HeartbeatReply {message.ballot} round {message.read_round}, decided below {message.decided_end}"
+            reply = f"HeartbeatReply {message.ballot} round {message.read_round}, decided below {message.decided_end}"
+            return reply + (f", lease of {message.lease_s * 1000:g} ms" if message.lease_s else "")
         case CatchUp(from_slot):
             return f"CatchUp from slot {from_slot}"
         case DecidedMessage(entries, decided_end):

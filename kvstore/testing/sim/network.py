@@ -4,8 +4,7 @@ A lane is two streams, one for the protocol and one for bulk, as in ``kvstore.tr
 nothing, as TCP does, until a fault says otherwise. Faults overlap: each lays its own ``Weather`` on a lane and takes it
 away again.
 
-- *loss*, *duplication*, *reordering*: each message by chance (but forwarded writes are never duplicated: their stream
-  hands each over at most once, and without a session nothing tells a copy from a second request);
+- *loss*, *duplication*, *reordering*: each message by chance;
 - *delay*: every message waits longer; the order stays;
 - *clog*: nothing arrives until the clog is gone, then all does;
 - *cut*: what is sent or would arrive is lost, in this direction only; the connection may seem intact.
@@ -35,7 +34,6 @@ from kvstore.testing.sim.trace import Trace
 
 __all__ = ["InFlight", "Lane", "Network", "Weather"]
 
-_ONCE: Final = (Forward, ForwardReply)
 _BULK: Final = (Forward, ForwardReply, CatchUp, Decided, SnapshotOffer)
 
 
@@ -144,7 +142,7 @@ class Network:
             self._drop(wire, DropCause.LOSS)
         else:
             self._dispatch(lane, wire)
-            if lane.duplicate and self._rng.random() < lane.duplicate and not isinstance(message, _ONCE):
+            if lane.duplicate and self._rng.random() < lane.duplicate:
                 copy = InFlight(self._take_number(), sender, to, message, now, connection.number)
                 self._trace.emit(MessageDuplicated(now, number, copy.number, sender, to, message))
                 self._scheduler.after(self._latency() * 10 * self._rng.random(), lambda: self._arrive(lane, copy))

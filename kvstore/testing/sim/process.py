@@ -434,11 +434,12 @@ class Process:
     # What comes out
 
     def _on_effects(self, effects: Effects) -> None:
+        decided_before = self._consensus.decided_end_of(self.node_id)
         for decided in effects.decided:
             self._consensus.decides(self.node_id, decided)
             self._trace.emit(Decided(self._scheduler.now, self.node_id, decided.slot, decided.value))
         for ready in effects.reads_ready:
-            self._consensus.read_is_ready(self.node_id, ready)
+            self._consensus.read_is_ready(self.node_id, ready, decided_before=decided_before)
             self._states.is_confirmed(self.node_id, ready.read_id)
 
     def _on_confirm(self, read_id: ReadId) -> None:

@@ -7,10 +7,13 @@ member must take part again. *Core*: a random majority becomes whole and well co
 paused or cut off, in one direction or both; the core must go on without them. Within ``WorldConfig.liveness_bound_s``
 all nodes concerned must have applied all that is chosen, a new write through each of them must be answered, and all
 that clients ever asked of these processes must be settled. At the end the clients' histories are checked.
+
+In a quarter of the runs the cluster reads by leases. Safety leans on clocks there (L14): none jumps, and all drift all
+the time, as far from each other as they may.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -26,6 +29,10 @@ from kvstore.testing.sim.network import Weather
 from kvstore.testing.sim.world import World, WorldConfig
 
 __all__ = ["Report", "Simulation", "SimulationConfig"]
+
+_LEASES_CHANCE: Final = 0.25
+_CLOCK_DRIFT: Final = 0.1
+"""That of two clocks where leases are used: as much as the configuration of the nodes allows for."""
 
 _OUTSIDE: Final = -1
 """The number of the weather that keeps a core apart."""
@@ -55,6 +62,9 @@ class SimulationConfig:
         if not changes_members:
             kinds = tuple(kind for kind in kinds if kind is not FaultKind.MEMBERSHIP)
         world = _draw_world(rng, rng.choice(list(nodes)), changes_members=changes_members)
+        if kinds != (FaultKind.CLOCK_JUMP,) and Random(f"{seed} leases").random() < _LEASES_CHANCE:  # noqa: S311
+            kinds = tuple(kind for kind in kinds if kind is not FaultKind.CLOCK_JUMP)
+            world = replace(world, lease_ms=_lease_ms(world), clock_drift=_CLOCK_DRIFT)
         safety_s = world.election_timeout_s * rng.uniform(16.0, 24.0)
         clients = rng.randint(4, 10)
         return cls(
@@ -65,6 +75,7 @@ class SimulationConfig:
                 kinds=kinds,
                 end_s=safety_s,
                 timeout_s=world.election_timeout_s,
+                clock_drift=world.clock_drift,
             ),
             safety_s=safety_s,
             clients=clients,
@@ -91,6 +102,10 @@ class Report:
     faults: dict[FaultKind, int]
     checked: dict[str, int]
     simulated_s: float
+    lease_ms: int
+    """0: reads asked a quorum."""
+    lease_reads: int
+    """Reads that were answered by a lease, without a quorum's confirmation."""
     recovered_s: float
     """From the heal until everything was decided, applied and answered."""
 
@@ -179,6 +194,8 @@ class Simulation:
             faults=self.nemesis.fired,
             checked=self.world.ledger.checked,
             simulated_s=self.world.scheduler.now,
+            lease_ms=self.config.world.lease_ms,
+            lease_reads=self.world.consensus.leases.reads,
             recovered_s=self._recovered_s,
         )
 
@@ -268,6 +285,11 @@ class Simulation:
     def _next_at(self) -> float:
         next_at = self.world.scheduler.next_at
         return float("inf") if next_at is None else next_at
+
+
+def _lease_ms(world: WorldConfig) -> int:
+    """As the server chooses it."""
+    return round(world.election_timeout_s * 1000) // 2
 
 
 def _draw_world(rng: Random, nodes: int, *, changes_members: bool) -> WorldConfig:

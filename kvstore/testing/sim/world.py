@@ -23,6 +23,7 @@ from kvstore.testing.checking.model import Model, Range, Response
 from kvstore.testing.sim.actions import commands_of
 from kvstore.testing.sim.boot import ProcessSettings
 from kvstore.testing.sim.clients import Client, ClientLink, SerializableRead
+from kvstore.testing.sim.clock import wander
 from kvstore.testing.sim.consensus_judge import ConsensusJudge
 from kvstore.testing.sim.disk import SimulatedDisk
 from kvstore.testing.sim.laws import Broken, LawBroken, Ledger
@@ -57,14 +58,22 @@ class WorldConfig:
     latency_s: float = 0.001
     commit_s: float = 0.001
     inline_commits: bool = True
+    lease_ms: int = 0
+    """How long a read lease lasts; 0: reads ask a quorum."""
+    clock_drift: float = 0.0
+    """By what share two clocks' rates may differ: each wanders within half of it. 0: all are right."""
     checkpoint_chance: float = 0.05
     session_ttl_s: float = 600.0
     limits: Limits = field(default_factory=Limits)
 
     @property
     def liveness_bound_s(self) -> float:
-        """Four election timeouts, each counted as the longest randomized one."""
-        return 4 * 2 * self.election_timeout_s
+        """Four election timeouts, each counted as the longest randomized one, by the slowest clock.
+
+        And one lease: what was granted to a leader that is gone, or held back since a restart, delays the first
+        election by no more. Later ones it does not: doubt begins after a silence that is longer than a lease.
+        """
+        return (4 * 2 * self.election_timeout_s + self.lease_ms / 1000) / (1 - self.clock_drift / 2)
 
 
 class World:
@@ -79,13 +88,15 @@ class World:
         self.recorder = Recorder()
         self.node_ids = tuple(NodeId(n) for n in range(1, config.nodes + 1))
         addresses = {node_id: f"node{node_id}:2380" for node_id in self.node_ids}
-        first = Configuration(epoch=1, voters=self.node_ids[: config.voters], addresses=addresses)
+        voters = self.node_ids[: config.voters]
+        first = Configuration(epoch=1, voters=voters, addresses=addresses, lease_ms=config.lease_ms)
         self.consensus = ConsensusJudge(
             self.ledger,
             self.node_ids,
             first,
             alpha=config.alpha,
             inflight_slots_max=config.inflight_slots_max,
+            ran_s=lambda node_id: self.processes[node_id].clock.ran_s,
         )
         self.states = StateJudge(self.ledger, self.node_ids, self.consensus, config.limits)
         self.network = Network(
@@ -140,9 +151,13 @@ class World:
 
     def start(self) -> None:
         """All nodes start, in a world without faults."""
+        drift, each_s = self.config.clock_drift / 2, self.config.election_timeout_s
         with self.judged():
-            for process in self.processes.values():
+            for node_id, process in self.processes.items():
                 process.start()
+                if drift:
+                    rng = self.rng(f"clock {node_id}")
+                    wander(self.scheduler, rng, process.set_clock_rate, drift=drift, each_s=each_s)
 
     def step(self) -> bool:
         """The next happening; False where nothing is left to happen."""
@@ -180,6 +195,7 @@ class World:
             voters=tuple(sorted(map(NodeId, voters))),
             learners=tuple(sorted(map(NodeId, learners))),
             addresses=self._addresses,
+            lease_ms=self.config.lease_ms,
         )
         self.processes[NodeId(node_id)].propose_configuration(configuration)
 

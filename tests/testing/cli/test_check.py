@@ -26,6 +26,7 @@ def test_seeds_that_break_nothing_end_with_0_and_the_tables() -> None:
         assert kind.value.replace(" ", "-") in result.output
     for median in ("events", "client operations", "faults", "leader changes"):
         assert re.search(rf"│ {median} .*\d", result.output), median
+    assert re.search(r"\d seeds read by leases, which answered [\d,]+ reads alone", result.output)
     assert "seeds/s" in result.output
 
 

@@ -7,7 +7,6 @@ from typing import Final
 from tests.mutants.consensus import CONSENSUS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.hunt import Catch, hunt
-from tests.mutants.leases import LEASES
 from tests.mutants.mutant import Mutant
 from tests.mutants.replication import REPLICATION
 
@@ -15,7 +14,7 @@ __all__ = ["FIRST_SEED", "MUTANTS", "hunt_from_first", "recorded", "write"]
 
 FIRST_SEED: Final = 1
 
-MUTANTS: Final[tuple[Mutant, ...]] = CONSENSUS + DURABILITY + REPLICATION + LEASES
+MUTANTS: Final[tuple[Mutant, ...]] = CONSENSUS + DURABILITY + REPLICATION
 
 _CAUGHT: Final = Path(__file__).with_name("caught.json")
 

@@ -1,4 +1,4 @@
-"""Mistakes in Multi-Paxos itself: promises, votes, quorums, adoption, decisions, configurations, elections, reads."""
+"""Mistakes in Multi-Paxos itself: promises, votes, quorums, adoption, decisions, configurations, reads."""
 
 from typing import Final
 
@@ -236,11 +236,4 @@ _READS: Final = (
     ),
 )
 
-_ELECTIONS: Final = (
-    Mutant(
-        "leads on against a Nack",
-        Edit(Proposer.on_nack, "message.promised > phase_one.ballot", "False"),
-    ),
-)
-
-CONSENSUS: Final[tuple[Mutant, ...]] = _ACCEPTORS + _PROPOSERS + _LEARNERS + _CONFIGURATIONS + _READS + _ELECTIONS
+CONSENSUS: Final[tuple[Mutant, ...]] = _ACCEPTORS + _PROPOSERS + _LEARNERS + _CONFIGURATIONS + _READS

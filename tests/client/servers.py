@@ -7,7 +7,6 @@ step of a script and keeps what it was sent.
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ __all__ = [
     "served",
     "shared_loop",
     "unused_endpoint",
-    "wait_until",
 ]
 
 WAIT_S = 20.0
@@ -215,13 +213,6 @@ def scripted(*script: Step) -> Iterator[Scripted]:
         yield made
     finally:
         loop.run(server.stop(None))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.01)
 
 
 @contextmanager

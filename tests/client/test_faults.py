@@ -29,7 +29,8 @@ from kvproto.etcd import rpc_pb2 as rpc
 
 from tests.client import raw_server as raw
 from tests.client.raw_server import raw_server
-from tests.client.servers import WAIT_S, Answer, Hang, Refuse, scripted, served, unused_endpoint, wait_until
+from tests.client.servers import WAIT_S, Answer, Hang, Refuse, scripted, served, unused_endpoint
+from tests.waiting import until_blocking
 
 NO_LEADER = Refuse(StatusCode.UNAVAILABLE, "etcdserver: no leader")
 NOT_PROPOSED = Refuse(StatusCode.UNAVAILABLE, "etcdserver: not proposed: the leader could not be reached in time")
@@ -218,9 +219,9 @@ def test_a_server_that_went_between_two_calls_costs_no_write_its_certainty(conne
     with served() as first, served() as second:
         client = connect([first.endpoint, second.endpoint])
         client.put("a", "1")
-        wait_until(lambda: is_connected(client, first.endpoint))
+        until_blocking(lambda: is_connected(client, first.endpoint))
         first.stop()
-        wait_until(lambda: not is_connected(client, first.endpoint))
+        until_blocking(lambda: not is_connected(client, first.endpoint))
         client.put("a", "2")
         assert (first.writes, second.writes) == (1, 1)
 
@@ -228,9 +229,9 @@ def test_a_server_that_went_between_two_calls_costs_no_write_its_certainty(conne
 def test_a_server_that_comes_back_is_used_again(connect, server):
     client = connect(server.endpoint, timeout=WAIT_S)
     client.put("a", "1")
-    wait_until(lambda: is_connected(client, server.endpoint))
+    until_blocking(lambda: is_connected(client, server.endpoint))
     server.stop()
-    wait_until(lambda: not is_connected(client, server.endpoint))
+    until_blocking(lambda: not is_connected(client, server.endpoint))
     with pytest.raises(Unavailable):
         client.put("a", "2", timeout=0.2)
     server.start()

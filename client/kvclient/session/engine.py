@@ -1,18 +1,12 @@
 """A session's rules, without I/O: time is an argument, and so is whatever the stream brings.
 
 Calls come in and wait. ``take_batch`` puts everything that waits into one message, as far as the server's window has
-room, and only there a write gets its sequence. Answers come in any order. A lost stream loses nothing: what is not
-answered goes out again on the next one, a write in the same session under the same sequence, so that it is applied
-once (L12) whatever became of the first copy; a read is asked anew.
+room (``window.py``), and only there a write gets its sequence (``writes.py``). Answers come in any order. A lost stream
+loses nothing: what is not answered goes out again on the next one, a write in the same session under the same sequence,
+a read is asked anew.
 
-**What is certain.** A write that is on the stream, or was on one that was lost (``doubted``), may be applied at any
-moment; every other write is not and will not be. A refusal speaks of the copy that was sent on this stream. So a
-refused write of which no other copy exists was certainly not done: it may go out again, or into another session where
-its own has expired, and at its deadline it is ``Unavailable``. One that is doubted is an ``UnknownOutcome`` then; until
-then another copy is sent, whose answer tells.
-
-**The floor.** ``unanswered_from`` tells the servers which answers need not be kept. A call that nobody waits for any
-more counts as answered there, yet it keeps its room in the window until the server has answered it.
+**How a write ends** that has no result: one that was certainly not done is ``Unavailable`` at its deadline; one that is
+on the stream, or doubted, is an ``UnknownOutcome``. ``writes.py`` has what is certain and why.
 
 **Leaving a stream** is decided here as well: when a server keeps silent with requests before it, when it refuses for
 want of a leader for too long, when the session has to be renewed. Before a renewal or a move to another server the
@@ -35,16 +29,14 @@ from kvclient.results import PutResult
 from kvclient.session import fates
 from kvclient.session.patience import Patience
 from kvclient.session.pending import Kind, Pending, State, answer_in, write_entry, write_read
+from kvclient.session.window import Window
+from kvclient.session.writes import Writes
 
-__all__ = ["BATCH_BYTES_MAX", "HOLD_MAX_S", "IDLE_MAX_S", "WAITING_MAX", "Engine", "Leave"]
+__all__ = ["BATCH_BYTES_MAX", "WAITING_MAX", "Engine", "Leave"]
 
 WAITING_MAX: Final = 100_000  # calls that wait to be sent
-REQUESTS_MAX: Final = 4096  # never more between the lowest unanswered sequence and the newest, whatever the server says
 BATCH_BYTES_MAX: Final = 3 * 512 * 1024  # gRPC servers refuse messages above 2 MiB or so
-IDLE_MAX_S: Final = 300.0  # servers keep an idle session for ten minutes at least
-HOLD_MAX_S: Final = 0.5
 DEADLINE_GRAIN_S: Final = 0.01
-LAST_COPY_S: Final = 0.05  # a refused write is not sent again so shortly before its deadline
 
 _SENT, _DONE, _WAITING, _AGAIN = State.SENT, State.DONE, State.WAITING, State.AGAIN
 
@@ -65,28 +57,13 @@ class Engine:
 
     def __init__(self, *, endpoint: str, silence_s: float, alone: bool, rng: Random) -> None:
         self.endpoint = endpoint
-        self._session = 0
-        self._silence_s = silence_s
+        self._window = Window(silence_s=silence_s)
         self._patience = Patience(alone=alone, rng=rng)
         self._failure: Failure | None = None  # of the last stream, while none is open
-        # Calls. A deque may contain calls that are done: they are passed over when their turn comes.
-        self._queue: deque[Pending] = deque()
-        self._again: deque[Pending] = deque()
-        self._writes: dict[int, Pending] = {}  # by sequence, in its order; a done one is still before the server
+        self._queue: deque[Pending] = deque()  # some may be done: they are passed over when their turn comes
+        self._writes = Writes()
         self._reads: dict[int, Pending] = {}  # those before the server
-        self._next_sequence = 1
         self._next_read = 1
-        self._written_at = 0.0
-        # The stream.
-        self._is_open = False
-        self._requests_max = 0
-        self._bytes_max = 0
-        self._requests = 0  # before the server, in number and size
-        self._bytes = 0
-        self._quiet_since = 0.0
-        self._held_until: float | None = None
-        self._renews = False
-        # Time and results.
         self._deadline = math.inf  # not later than any call's
         self._done: list[tuple[Pending, Any]] = []
         self._failed: list[tuple[Pending, KvError]] = []
@@ -106,7 +83,7 @@ class Engine:
     def abandon(self, call: Pending) -> None:
         """Nobody waits for it any more. If it was not sent, it will not be."""
         if call.state is _AGAIN:
-            self._writes.pop(call.number, None)
+            self._writes.forget(call)
         call.state = _DONE
 
     # --- the stream --------------------------------------------------------------------------------------------------
@@ -114,51 +91,46 @@ class Engine:
     @property
     def is_open(self) -> bool:
         """Whether there is a stream."""
-        return self._is_open
+        return self._window.is_open
 
     @property
     def is_at_rest(self) -> bool:
         """There is a stream, and nothing before the server."""
-        return self._is_open and not self._requests
+        return self._window.is_open and not self._window.requests
 
     @property
     def wants_stream(self) -> bool:
         """There is something to send, or to wait for."""
-        return any(
-            call.state is not _DONE for calls in (self._again, self._patience.calls, self._queue) for call in calls
-        )
+        waiting = (self._writes.again, self._patience.calls, self._queue)
+        return any(call.state is not _DONE for calls in waiting for call in calls)
 
     def open_request(self, now: float) -> ClientBatch:
         """What a new stream begins with."""
-        if not self._is_open and now >= self._written_at + IDLE_MAX_S and not self._writes:
-            self._forget_session("the session was idle")
+        if not self._window.is_open and self._writes.is_idle(now):
+            self._renew("the session was idle")
         batch = ClientBatch()
-        batch.open.session = self._session
+        batch.open.session = self._writes.session
         return batch
 
     def opened(self, opened: Opened, *, endpoint: str, now: float) -> None:
         """A stream serves this session; if it is another one than was asked for, the old one is gone."""
-        assert not self._is_open, "one stream at a time"
-        if opened.session != self._session:
-            self._forget_session("the session is not known any more")
-            self._written_at = now
-        self._session = opened.session
+        self._window.opened(opened, now)
+        if opened.session != self._writes.session:
+            self._renew("the session is not known any more")
+            self._writes.session = opened.session
+            self._writes.written_at = now
         self.endpoint = endpoint
-        self._requests_max = min(opened.requests_max or REQUESTS_MAX, REQUESTS_MAX)
-        self._bytes_max = opened.bytes_max or BATCH_BYTES_MAX
-        self._is_open = True
         self._failure = None
-        self._quiet_since = now
         self._patience.succeeded()
 
     def received(self, batch: ServerBatch, now: float) -> None:
         """Answers."""
-        self._quiet_since = now
+        self._window.quiet_since = now
         sequences = batch.put_sequences
         if sequences:
             self._put_answers(sequences, batch.put_revisions)
         for write in batch.writes:
-            call = self._writes.get(write.sequence)
+            call = self._writes.by_sequence.get(write.sequence)
             if call is not None and self._returned(call):
                 self._answered(call, write, now)
         for read in batch.reads:
@@ -169,51 +141,41 @@ class Engine:
     def lost(self, failure: Failure | None, now: float) -> None:
         """The stream has ended, or none could be had. What was before the server goes out again."""
         self._failure = failure or self._failure
-        self._is_open = False
-        self._requests = self._bytes = 0
-        self._held_until = None
-        self._writes = {number: call for number, call in self._writes.items() if call.state is not _DONE}
-        for call in self._writes.values():
-            if call.state is _SENT:
-                call.state = _AGAIN
-                call.doubted = True
-        self._again = deque(self._writes.values())
+        self._window.closed()
+        self._writes.stream_lost()
         reads = [call for call in self._reads.values() if call.state is not _DONE]
         reads += [call for call in self._patience.take() if call.is_read]
         for call in reads:
             call.state = _WAITING
         self._queue.extendleft(reversed(reads))
         self._reads.clear()
-        if self._renews:
-            self._forget_session("the session has expired")
+        if self._writes.is_over:
+            self._renew("the session has expired")
         self.tick(now)
 
     def hold(self, now: float) -> None:
         """Before a move: sends nothing new, until the stream is drained or time is up; see ``is_drained``."""
-        if self._held_until is None:
-            self._held_until = now + HOLD_MAX_S
+        self._window.hold(now)
 
     def release(self) -> None:
         """There will be no move after all."""
-        if not self._renews:
-            self._held_until = None
+        if not self._writes.is_over:
+            self._window.release()
 
     def is_drained(self, now: float) -> bool:
         """Held back long enough: nothing that somebody waits for is before the server, or that took too long."""
-        if self._held_until is None:
-            return False
-        if now >= self._held_until or not self._requests:
+        if self._window.is_held_long_enough(now):
             return True
-        before_server = (*self._writes.values(), *self._reads.values())
-        return not any(call.state is _SENT for call in before_server)
+        before_server = (*self._writes.by_sequence.values(), *self._reads.values())
+        return self._window.is_held and not any(call.state is _SENT for call in before_server)
 
     def leave(self, now: float) -> Leave | None:
         """Whether to leave the stream; if so, end it and say so to ``lost``."""
-        if not self._is_open:
+        if not self._window.is_open:
             return None
-        if self._renews:
+        if self._writes.is_over:
             return Leave.RENEW if self.is_drained(now) else None
-        if self._requests and now >= self._quiet_since + self._silence_s:
+        if self._window.is_silent(now):
             return Leave.SILENT
         if now >= self._patience.ends_at:
             return Leave.REFUSING
@@ -223,29 +185,28 @@ class Engine:
 
     def take_batch(self, now: float) -> ClientBatch | None:
         """All that waits and has room, in one message; None if that is nothing."""
+        window, writes = self._window, self._writes
         if now >= self._patience.again_at:
             for call in self._patience.take():
-                if call.state is not _AGAIN:
-                    self._queue.append(call)
-                elif now + LAST_COPY_S <= call.deadline:  # else its answer would hardly come, and leave a doubt
-                    self._again.append(call)
-        if not self._is_open or not (self._again or self._queue):
+                (writes.again if call.state is _AGAIN else self._queue).append(call)
+        writes.keep_back(now)
+        if not window.is_open or not (writes.again or self._queue):
             return None
         self._renew_if_idle(now)
-        if self._held_until is not None:
+        if window.is_held:
             return None
         batch = ClientBatch()
-        requests = self._requests
-        self._fill(batch, self._again)
-        if not self._again:
+        requests = window.requests
+        self._fill(batch, writes.again)
+        if not writes.again:
             self._fill(batch, self._queue)
-        if self._requests == requests:
+        if window.requests == requests:
             return None
         if not requests:
-            self._quiet_since = now
+            window.quiet_since = now
         if batch.entries:
-            self._written_at = now
-        batch.unanswered_from = self._unanswered_from()
+            writes.written_at = now
+        batch.unanswered_from = writes.unanswered_from()
         return batch
 
     def take_done(self) -> list[tuple[Pending, Any]]:
@@ -275,37 +236,30 @@ class Engine:
 
     def next_deadline(self) -> float:
         """When something changes without an input; infinity for never."""
-        deadline = min(self._deadline, self._patience.again_at)
-        if self._is_open:
-            deadline = min(deadline, self._patience.ends_at)
-            if self._requests:
-                deadline = min(deadline, self._quiet_since + self._silence_s)
-            if self._held_until is not None:
-                deadline = min(deadline, self._held_until)
-        return deadline
+        deadline = min(self._deadline, self._patience.again_at, self._window.next_deadline())
+        return min(deadline, self._patience.ends_at) if self._window.is_open else deadline
 
     def end(self, failure: Failure, error: KvError | None = None) -> None:
         """Ends every call: with ``error``, or what the failure means; a write that may be done, as unknown."""
         for call in list(self._living()):
             self._fail(call, fates.ended(call, failure, error))
-        self._is_open = False
+        self._window.closed()
         self._writes.clear()
         self._reads.clear()
         self._queue.clear()
-        self._again.clear()
         self._patience.take()
-        self._requests = self._bytes = 0
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
     def _fill(self, batch: ClientBatch, source: deque[Pending]) -> None:
         """Moves calls from the front of ``source`` into the batch, up to the first that has no room."""
-        session, writes, reads = self._session, self._writes, self._reads
+        window, writes, reads = self._window, self._writes, self._reads
+        session, by_sequence, next_sequence = writes.session, writes.by_sequence, writes.next_sequence
         add_entry, add_read = batch.entries.add, batch.reads.add
-        requests, size = self._requests, self._bytes
-        size_max = min(self._bytes_max, size + BATCH_BYTES_MAX)
-        sequence_end = (self._unanswered_from() if writes else self._next_sequence) + self._requests_max
-        while source and requests < self._requests_max:
+        requests, size, requests_max = window.requests, window.size, window.requests_max
+        size_max = min(window.bytes_max, size + BATCH_BYTES_MAX)
+        sequence_end = writes.unanswered_from() + requests_max
+        while source and requests < requests_max:
             call = source[0]
             if call.state is _DONE:
                 source.popleft()
@@ -313,8 +267,7 @@ class Engine:
             if size + call.size > size_max:
                 if requests or call.size <= size_max:
                     break
-                source.popleft()
-                self._fail(call, fates.too_large(call, self.endpoint, self._bytes_max))
+                self._fail(call, fates.too_large(call, endpoint=self.endpoint, bytes_max=window.bytes_max))
                 continue
             if call.is_read:
                 call.number = number = self._next_read
@@ -329,12 +282,11 @@ class Engine:
             else:
                 number = call.number
                 if not number:
-                    number = self._next_sequence
-                    if number >= sequence_end:
+                    if next_sequence >= sequence_end:
                         break
-                    call.number = number
-                    self._next_sequence = number + 1
-                    writes[number] = call
+                    call.number = number = next_sequence
+                    next_sequence = number + 1
+                    by_sequence[number] = call
                 entry = add_entry()
                 entry.session = session
                 entry.sequence = number
@@ -348,29 +300,29 @@ class Engine:
             call.state = _SENT
             requests += 1
             size += call.size
-        self._requests, self._bytes = requests, size
-
-    def _unanswered_from(self) -> int:
-        for number, call in self._writes.items():
-            if call.state is not _DONE:
-                return number
-        return self._next_sequence
+        writes.next_sequence = next_sequence
+        window.requests, window.size = requests, size
 
     def _renew_if_idle(self, now: float) -> None:
-        """Servers may be about to forget a session that has nothing to remember."""
-        if (
-            now >= self._written_at + IDLE_MAX_S
-            and not self._writes
-            and any(not call.is_read and call.state is not _DONE for call in self._queue)
-        ):
-            self._renews = True
-            self.hold(now)
+        """A session that may soon be forgotten is not for another write."""
+        if self._writes.is_idle(now) and any(not call.is_read and call.state is not _DONE for call in self._queue):
+            self._end_session(now)
+
+    def _end_session(self, now: float) -> None:
+        """It is renewed as soon as the stream is drained."""
+        self._writes.is_over = True
+        self._window.hold(now)
+
+    def _renew(self, text: str) -> None:
+        """The session is left for the next; ``text`` says why."""
+        expired = self._writes.renew()
+        self._failed += [(call, fates.expired(text, self.endpoint)) for call in expired]
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _put_answers(self, sequences: Iterable[int], revisions: Iterable[int]) -> None:
-        pop, done = self._writes.pop, self._done
-        requests, size = self._requests, self._bytes
+        window, pop, done = self._window, self._writes.by_sequence.pop, self._done
+        requests, size = window.requests, window.size
         for sequence, revision in zip(sequences, revisions, strict=False):
             call = pop(sequence, None)
             if call is None:
@@ -385,17 +337,18 @@ class Engine:
                     done.append((call, PutResult(revision)))
                 else:
                     self._unreadable(call, "a put was answered that was none")
-        self._requests, self._bytes = requests, size
+        window.requests, window.size = requests, size
         self._patience.succeeded()
 
     def _returned(self, call: Pending) -> bool:
         """An answer to a call that is before the server gives its room back; whether somebody waits for it."""
         if call.state not in (_SENT, _DONE):
             return False
-        self._requests -= 1
-        self._bytes -= call.size
-        if call.is_read or call.state is _DONE:
-            del (self._reads if call.is_read else self._writes)[call.number]
+        self._window.returned(call)
+        if call.is_read:
+            del self._reads[call.number]
+        elif call.state is _DONE:
+            self._writes.forget(call)
         return call.state is _SENT
 
     def _answered(self, call: Pending, answer: WriteAnswer | ReadAnswer, now: float) -> None:
@@ -434,39 +387,18 @@ class Engine:
 
     def _expired(self, call: Pending, text: str, now: float) -> None:
         """This copy was not applied: without another one it may go into the next session."""
-        self._renews = True
-        self.hold(now)
+        self._end_session(now)
         if call.doubted:
             self._fail(call, fates.expired(text, self.endpoint))
         else:
             call.state = _AGAIN  # until the renewal
-
-    def _forget_session(self, text: str) -> None:
-        waiting: list[Pending] = []
-        for call in self._writes.values():
-            if call.state is _DONE:
-                continue
-            if call.doubted:
-                call.state = _DONE
-                self._failed.append((call, fates.expired(text, self.endpoint)))
-            else:
-                assert call.state is _AGAIN, f"on no stream: {call.state}"
-                call.state = _WAITING
-                call.number = 0
-                waiting.append(call)
-        self._writes.clear()
-        self._again.clear()
-        self._queue.extendleft(reversed(waiting))
-        self._session = 0
-        self._next_sequence = 1
-        self._renews = False
 
     # --- ends --------------------------------------------------------------------------------------------------------
 
     def _living(self) -> Iterable[Pending]:
         """All calls that somebody waits for, each once."""
         refused_reads = [call for call in self._patience.calls if call.is_read]
-        for calls in (self._writes.values(), self._reads.values(), refused_reads, self._queue):
+        for calls in (self._writes.by_sequence.values(), self._reads.values(), refused_reads, self._queue):
             for call in list(calls):
                 if call.state is not _DONE:
                     yield call
@@ -480,5 +412,5 @@ class Engine:
 
     def _forget(self, call: Pending) -> None:
         call.state = _DONE
-        if call.number and not call.is_read:
-            self._writes.pop(call.number, None)
+        if not call.is_read:
+            self._writes.forget(call)

@@ -43,7 +43,9 @@ def expired(text: str, endpoint: str) -> KvError:
     return errors.SessionExpired(code=Code.NOT_FOUND, text=text, endpoint=endpoint)
 
 
-def too_large(call: Pending, endpoint: str, bytes_max: int) -> KvError:
-    """It does not fit into the server's window, even alone."""
+def too_large(call: Pending, *, endpoint: str, bytes_max: int) -> KvError:
+    """It does not fit into the server's window, even alone. That of another server may have taken it before."""
     text = f"a request of {call.size} bytes: the server takes {bytes_max} at a time"
+    if may_be_done(call):
+        return errors.UnknownOutcome(code=Code.RESOURCE_EXHAUSTED, text=text, endpoint=endpoint)
     return errors.ResourceExhausted(code=Code.RESOURCE_EXHAUSTED, text=text, endpoint=endpoint)

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 OVERHEAD_BYTES: Final = 64  # of a request in a batch: numbers, tags and lengths, generously
-REQUEST_BYTES_MAX: Final = 3 * 512 * 1024  # etcd's limit; what is larger is not for a stream that others share
+REQUEST_BYTES_MAX: Final = 3 * 512 * 1024 - OVERHEAD_BYTES  # fits into a batch; a larger one goes by itself
 
 
 class Kind(enum.Enum):

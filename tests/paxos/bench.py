@@ -8,6 +8,7 @@ from kvstore.paxos.durable import AcceptedValue, DurableState, GoverningConfigur
 from kvstore.paxos.effects import Effects
 from kvstore.paxos.messages import (
     Accepted,
+    AcceptedEntry,
     Envelope,
     Heartbeat,
     HeartbeatReply,
@@ -19,7 +20,7 @@ from kvstore.paxos.messages import (
 )
 from kvstore.paxos.types import ZERO_BALLOT, Application, Ballot, Configuration, NodeId, Slot, WriteId
 
-__all__ = ["Bench", "app", "ballot", "config_of", "confirm", "heartbeats", "node", "slot", "to_all"]
+__all__ = ["Bench", "app", "ballot", "config_of", "confirm", "entry", "heartbeats", "node", "slot", "to_all"]
 
 
 def node(number: int) -> NodeId:
@@ -36,6 +37,10 @@ def ballot(round_: int, node_id: int) -> Ballot:
 
 def app(text: str) -> Application:
     return Application(text.encode())
+
+
+def entry(number: int, at: tuple[int, int], text: str) -> AcceptedEntry:
+    return AcceptedEntry(slot(number), ballot(*at), app(text))
 
 
 def config_of(*voters: int, epoch: int = 1, learners: tuple[int, ...] = ()) -> Configuration:

@@ -34,7 +34,7 @@ SLOTS = 3
 SLOT_BYTES = 4096
 CLUSTER_ID_BYTES_MAX = 32
 
-_SYNC_DELAY_S = 0.006  # with the sync itself and a wait for the interpreter lock, below 10 ms
+_SYNC_DELAY_S = 0.004  # with the sync itself and a wait for the interpreter lock, below 10 ms
 _MAGIC = b"KVHIGHWM"
 _VERSION = 1
 _PREFIX = struct.Struct("<8sI")  # magic, version

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import time
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
             print(f"node {own_id}: ready to serve client requests on {host}:{int(port) - 1}", file=sys.stderr)
         print("KV_FAKE is", os.environ.get("KV_FAKE"), file=sys.stderr)
         while True:
-            time.sleep(60)
+            signal.pause()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from kvstore.replica.steps import Undone
 from kvstore.server.assembly import publish
 from kvstore.server.node import WriteUndone
 from kvstore.storage.errors import DiskFull
-from tests.server.trio import eventually, trio
+from tests.server.trio import trio
+from tests.waiting import until
 
 ME = PublishMember(node_id=1, name="node1", client_urls=["http://a:1"], peer_urls=["http://a:2"])
 
@@ -33,7 +34,7 @@ def test_a_write_through_any_node_is_applied_there_before_it_is_answered() -> No
                 assert isinstance(result, PutResponse)
                 found = cluster.stores[node_id].range(RangeRequest(key=key))
                 assert found.kvs[0].mod_revision == result.header.revision
-            await eventually(lambda: len({store.state_hash for store in cluster.stores.values()}) == 1)
+            await until(lambda: len({store.state_hash for store in cluster.stores.values()}) == 1)
 
     asyncio.run(story())
 
@@ -92,7 +93,7 @@ def test_a_write_that_nobody_took_is_certainly_not_done() -> None:
 def test_whoever_gives_up_on_a_write_that_was_sent_learns_nothing_about_it() -> None:
     async def story() -> None:
         async with trio() as cluster:
-            await eventually(lambda: cluster.leader is not None)
+            await until(lambda: cluster.leader is not None)
             follower = cluster.followers[0]
             await cluster.nodes[follower].write(put(b"before"))
 
@@ -111,7 +112,7 @@ def test_whoever_gives_up_on_a_write_that_was_sent_learns_nothing_about_it() -> 
 def test_leadership_can_be_handed_over() -> None:
     async def story() -> None:
         async with trio() as cluster:
-            await eventually(lambda: cluster.leader is not None)
+            await until(lambda: cluster.leader is not None)
             leader = cluster.leader
             assert leader is not None
             await cluster.nodes[leader].write(put(b"before"))
@@ -119,7 +120,7 @@ def test_leadership_can_be_handed_over() -> None:
             await cluster.nodes[leader].hand_over()
 
             assert not cluster.nodes[leader].leads
-            await eventually(lambda: cluster.leader not in {None, leader})
+            await until(lambda: cluster.leader not in {None, leader})
             assert isinstance(await cluster.nodes[leader].write(put(b"after")), PutResponse)
 
     asyncio.run(story())
@@ -131,7 +132,7 @@ def test_who_cannot_hand_over_does_not_wait(size: int) -> None:
 
     async def story() -> None:
         async with trio(size=size) as cluster:
-            await eventually(lambda: cluster.leader is not None)
+            await until(lambda: cluster.leader is not None)
             one = NodeId(1) if size == 1 else cluster.followers[0]
             async with asyncio.timeout(30):
                 await cluster.nodes[one].hand_over()
@@ -145,12 +146,12 @@ def test_changes_of_leadership_are_told() -> None:
             told: dict[NodeId, list[NodeId | None]] = {node_id: [] for node_id in cluster.nodes}
             for node_id, node in cluster.nodes.items():
                 node.watch_leadership(lambda change, seen=told[node_id]: seen.append(change.leader))  # type: ignore[misc]
-            await eventually(lambda: all(seen and seen[-1] is not None for seen in told.values()))
+            await until(lambda: all(seen and seen[-1] is not None for seen in told.values()))
             assert {seen[-1] for seen in told.values()} == {cluster.leader}
 
             cluster.cut = True
 
-            await eventually(lambda: all(seen[-1] is None for seen in told.values()))
+            await until(lambda: all(seen[-1] is None for seen in told.values()))
             assert not any(node.status().role is Role.LEADER for node in cluster.nodes.values())
 
     asyncio.run(story())
@@ -196,7 +197,7 @@ def test_publishing_can_be_stopped_while_nobody_leads() -> None:
 
     async def story() -> None:
         async with trio() as cluster:
-            await eventually(lambda: cluster.leader is not None)
+            await until(lambda: cluster.leader is not None)
             leader, follower = cluster.leader, cluster.followers[0]
             assert leader is not None
 
@@ -207,7 +208,7 @@ def test_publishing_can_be_stopped_while_nobody_leads() -> None:
 
             cluster.on_message = cut_after_the_read
             publishing = asyncio.ensure_future(publish(ME, cluster.nodes[follower], cluster.stores[follower]))
-            await eventually(lambda: cluster.cut and bool(cluster.nodes[follower]._writes))
+            await until(lambda: cluster.cut and bool(cluster.nodes[follower]._writes))
 
             publishing.cancel()
 

@@ -19,7 +19,7 @@ from kvstore.replica.replica import Replica, ReplicaConfig
 from kvstore.server.node import Node
 from kvstore.storage.memory_log import MemoryAcceptorLog, MemoryDisk
 
-__all__ = ["Trio", "eventually", "trio"]
+__all__ = ["Trio", "trio"]
 
 
 @dataclass
@@ -100,9 +100,3 @@ async def trio(*, size: int = 3, links_up: bool = True) -> AsyncIterator[Trio]:
         await asyncio.gather(*made.running.values(), return_exceptions=True)
         for connection in connections:
             connection.close()
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  conditions of several nodes have no one event
-            await asyncio.sleep(0.005)

@@ -33,13 +33,6 @@ DEADLINE_S = 20.0
 Conversation = Callable[[Any], Awaitable[None]]
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Waits for what must come; how long it takes is the machine's affair."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
-            await asyncio.sleep(0.005)
-
-
 def numbered(number: int) -> CatchUp:
     return CatchUp(Slot(number))
 
@@ -104,8 +97,8 @@ class Heard:
 
 
 @contextlib.asynccontextmanager
-async def listening(*, port: int = 0, **options: Any) -> AsyncIterator[tuple[Heard, str]]:
-    """A listener and its address."""
+async def listening(*, port: int = 0, member: bool = True, **options: Any) -> AsyncIterator[tuple[Heard, str]]:
+    """A listener and its address. One that is no ``member`` of a cluster yet takes no streams."""
     heard = Heard()
     heard.hello = options.pop("answer_hello", heard.hello)
     heard.listener = PeerListener(
@@ -119,7 +112,8 @@ async def listening(*, port: int = 0, **options: Any) -> AsyncIterator[tuple[Hea
         on_lost=heard.lost.append,
         **options,
     )
-    heard.listener.take_streams()
+    if member:
+        heard.listener.take_streams()
     bound = await heard.listener.start()
     try:
         yield heard, f"127.0.0.1:{bound}"

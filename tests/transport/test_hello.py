@@ -17,7 +17,8 @@ from kvstore.transport.formation import Formation, FormationRefused, Formed, clu
 from kvstore.transport.hello import form
 from kvstore.transport.listener import PeerListener
 from kvstore.transport.wire import SERVICE
-from tests.transport.peers import DEADLINE_S, until
+from tests.transport.peers import DEADLINE_S
+from tests.waiting import until
 
 ONE, TWO, THREE = NodeId(1), NodeId(2), NodeId(3)
 

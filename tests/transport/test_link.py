@@ -28,8 +28,8 @@ from tests.transport.peers import (
     linked,
     listening,
     numbered,
-    until,
 )
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("lane", Lane)

@@ -17,8 +17,8 @@ from tests.transport.peers import (
     linked,
     listening,
     numbered,
-    until,
 )
+from tests.waiting import until
 
 
 def test_close_with_grace_sends_what_is_queued() -> None:

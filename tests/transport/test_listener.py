@@ -25,8 +25,8 @@ from tests.transport.peers import (
     listening,
     numbered,
     raw_stream,
-    until,
 )
+from tests.waiting import until
 
 
 async def still_hears(heard: Heard, address: str) -> None:
@@ -53,6 +53,26 @@ def test_what_a_stream_says_is_heard_in_order_and_under_its_name() -> None:
             await until(lambda: heard.lost == [PEER])
 
     asyncio.run(story())
+
+
+def test_before_the_cluster_has_formed_callers_are_told_to_come_again(caplog: pytest.LogCaptureFixture) -> None:
+    """That is no refusal: whoever dials tries on, and nobody is warned."""
+
+    async def story() -> None:
+        async with listening(member=False) as (heard, address):
+            async with raw_stream(address) as call:
+                await call.write(first_frame())
+                assert await ending(call) == (grpc.StatusCode.UNAVAILABLE, "node 1 belongs to no cluster yet")
+            assert heard.introduced == []
+            async with linked(address) as told:
+                await until(lambda: told.link.stats().dials > 1)
+                heard.listener.take_streams()
+                await until(lambda: told.link.up)
+            assert told.refusals == []
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(story())
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

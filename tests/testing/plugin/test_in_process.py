@@ -19,6 +19,7 @@ from kvstore.storage import SqliteAcceptorLog
 from kvstore.storage.errors import DirectoryLocked
 from kvstore.testing.in_process import ClusterError, InProcessCluster, NodeFailed
 from kvstore.testing.in_process import cluster as cluster_module
+from tests.waiting import until_blocking
 
 WAIT_S = 60.0
 
@@ -46,13 +47,6 @@ def eventually(act: Callable[[], object]) -> None:
                 raise
         else:
             return
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.01)
 
 
 def value(client: Client, key: str, *, serializable: bool = False) -> bytes | None:
@@ -107,7 +101,7 @@ def test_it_leaves_no_thread_no_file_no_descriptor_and_no_port() -> None:
         cluster.restart(1)
         cluster.kill(2)
     assert threading.active_count() == threads
-    wait_until(lambda: open_files() == descriptors)  # gRPC closes its sockets in threads that Python does not see
+    until_blocking(lambda: open_files() == descriptors)  # gRPC closes its sockets in threads that Python does not see
     assert all(is_free(address) for address in addresses)
     assert not scratch.exists()
 
@@ -385,10 +379,10 @@ def test_a_node_that_finds_itself_wrong_is_gone_and_the_test_fails() -> None:
         cluster.restart(victim)
         with client_of(cluster, *(i for i in cluster.node_ids if i != victim)) as client:
             eventually(lambda: client.put("key", "value"))
-        wait_until(lambda: not cluster.is_alive(victim))
+        until_blocking(lambda: not cluster.is_alive(victim))
         with pytest.raises(NodeFailed, match=f"node {victim} found itself wrong and stopped: .*out of order"):
             cluster.leader()
-        wait_until(lambda: is_free(cluster.endpoint(victim)))
+        until_blocking(lambda: is_free(cluster.endpoint(victim)))
         assert not cluster.is_alive(victim)
     finally:
         with pytest.raises(NodeFailed):

@@ -65,7 +65,7 @@ types: setup ## mypy, strict
 
 .PHONY: test
 test: setup ## all tests but the long ones
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not long" $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
 .PHONY: e2e
 e2e: setup ## the long tests: kills by the hundred, real processes

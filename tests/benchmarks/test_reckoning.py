@@ -165,7 +165,6 @@ def test_the_page_has_a_place_for_each_section(name: str) -> None:
     assert "\nnew\n" in page.replace_section(page.PAGE.read_text(encoding="utf-8"), name, "new")
 
 
-@pytest.mark.skipif(not charts.can_draw(), reason="matplotlib is not installed")
 def test_the_same_results_give_the_same_pictures(tmp_path: Path) -> None:
     first, second = charts.draw(EVERYTHING, directory=tmp_path / "1"), charts.draw(EVERYTHING, directory=tmp_path / "2")
     assert [path.name for path in first] == ["throughput.svg", "failover.svg"]

@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.consensus import CONSENSUS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.hunt import Catch, hunt
+from tests.mutants.leases import LEASES
 from tests.mutants.mutant import Mutant
 from tests.mutants.replication import REPLICATION
 
@@ -14,7 +15,7 @@ __all__ = ["FIRST_SEED", "MUTANTS", "hunt_from_first", "recorded", "write"]
 
 FIRST_SEED: Final = 1
 
-MUTANTS: Final[tuple[Mutant, ...]] = CONSENSUS + DURABILITY + REPLICATION
+MUTANTS: Final[tuple[Mutant, ...]] = CONSENSUS + DURABILITY + REPLICATION + LEASES
 
 _CAUGHT: Final = Path(__file__).with_name("caught.json")
 

@@ -9,7 +9,7 @@ from kvstore.paxos.config import PaxosConfig
 from kvstore.paxos.types import NodeId
 from kvstore.testing.sim import FaultKind, Report, Simulation, SimulationConfig
 
-_SEEDS = 300
+_SEEDS = 100
 
 
 @pytest.fixture(scope="module")

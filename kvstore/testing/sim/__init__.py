@@ -5,7 +5,8 @@
 simulated**: time, the network between nodes and clients, disks, processes and their deaths.
 
 **What is left out**: the wire's encoding between nodes (messages travel as objects), gRPC, files: what a disk may do to
-bytes is the business of ``tests/storage``. Membership changes come from the simulator, as long as the API has none.
+bytes is the business of ``tests/storage``. Logs are never cut and no snapshot is streamed (``unlearnable`` has what
+follows from that). Membership changes come from the simulator, as long as the API has none.
 
 A run from a seed, with everything drawn from it::
 

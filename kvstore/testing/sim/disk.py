@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from random import Random
 
-from kvstore.paxos.durable import Write
-from kvstore.paxos.types import NodeId
+from kvstore.paxos.durable import PromiseRecord, Write
+from kvstore.paxos.types import NodeId, Slot
 from kvstore.storage.memory_log import MemoryAcceptorLog, MemoryDisk
 from kvstore.testing.sim.events import CommitLost, CommitPersisted, CommitStarted
 from kvstore.testing.sim.scheduler import Scheduler
@@ -82,6 +82,13 @@ class SimulatedDisk:
         log = self._log
         self._scheduler.at(self._busy_until, lambda: self._finish(log, write))
         return True
+
+    def has(self, slot: Slot) -> bool:
+        """Whether the log holds a value of ``slot``, or will soon if the process lives."""
+        if slot in self._medium.newest:
+            return True
+        under_way = (record for write, _ in self._under_way for record in write.records)
+        return any(not isinstance(record, PromiseRecord) and record.slot == slot for record in under_way)
 
     def lose_process(self) -> None:
         """The process ends: of the writes under way any number, the oldest first, may have reached the disk."""

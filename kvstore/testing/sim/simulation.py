@@ -26,6 +26,7 @@ from kvstore.testing.sim.faults import Fault, FaultKind, draw_plan
 from kvstore.testing.sim.laws import LawBroken
 from kvstore.testing.sim.nemesis import Nemesis
 from kvstore.testing.sim.network import Weather
+from kvstore.testing.sim.unlearnable import who_must_forget
 from kvstore.testing.sim.world import World, WorldConfig
 
 __all__ = ["Report", "Simulation", "SimulationConfig"]
@@ -233,11 +234,22 @@ class Simulation:
         outside = tuple(node_id for node_id in nodes if node_id not in self.core)
         with self.world.judged():
             self.nemesis.end_all()
+            self._take_back_what_nobody_can_learn()
             self._keep_apart(outside)
             for node_id in self.core:
                 client = self.world.client(f"probe{node_id}")
                 self._probes.append(client)
                 client.run(probe(client, node_id, timeout_s=self.config.world.election_timeout_s))
+
+    def _take_back_what_nobody_can_learn(self) -> None:
+        """Where commits are inline there is nothing: no state is ahead of its log."""
+        if self.config.world.inline_commits:
+            return
+        world = self.world
+        ends = {node_id: world.states.applied_end(node_id) for node_id in world.node_ids}
+        members = world.consensus.members()
+        for node_id in who_must_forget(ends, members=members, has=lambda n, slot: world.processes[n].disk.has(slot)):
+            world.processes[node_id].forget_state()
 
     def _keep_apart(self, outside: tuple[NodeId, ...]) -> None:
         """Whoever does not belong to the core stays away from it, each in its own way."""
@@ -295,7 +307,7 @@ def _lease_ms(world: WorldConfig) -> int:
 def _draw_world(rng: Random, nodes: int, *, changes_members: bool) -> WorldConfig:
     election_timeout_s = rng.choice((0.3, 0.5, 1.0))
     alpha = rng.choice((2, 4, 16, 64))
-    return WorldConfig(
+    world = WorldConfig(
         nodes=nodes,
         voters=rng.randint((nodes + 1) // 2, nodes) if changes_members else None,
         heartbeat_s=election_timeout_s / rng.choice((4, 6, 10)),
@@ -319,3 +331,8 @@ def _draw_world(rng: Random, nodes: int, *, changes_members: bool) -> WorldConfi
             answer_bytes_per_session_max=rng.choice((100, 4 * 1024 * 1024)),
         ),
     )
+    if 1 in (world.page_entries_max, world.inflight_slots_max):
+        # Where all states were lost, everything is found in phase 1 and proposed again: some two hundred slots, a round
+        # trip for each of them, twice. No protocol does that within the bound where the network is too slow for it.
+        return replace(world, latency_s=min(world.latency_s, election_timeout_s / 300))
+    return world

@@ -47,6 +47,11 @@ class StateFile:
             survivors = [None, *self._copies] if len(self._copies) < _COPIES_KEPT else [*self._copies]
             self._reopen(self._rng.choice(survivors))
 
+    def lose_everything(self) -> None:
+        """As on a disk on which no checkpoint was ever completed."""
+        self._copies.clear()
+        self._reopen(None)
+
     def beyond_progress(self) -> list[str]:
         """What the file holds of turns that, by its own account, were never committed (L9)."""
         applied_end, rows_end, opened = self._connection.execute(

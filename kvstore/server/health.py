@@ -65,12 +65,13 @@ class Health:
         try:
             seen = None
             while True:
-                changed = self._changed  # taken first: a change while the answer is sent is not missed
+                # Taken first: a change while the answer is sent is not missed, and no watch ends before it is told.
+                changed, closed = self._changed, self._closed
                 response = self._response(request.service)
                 if response != seen:
                     yield response
                     seen = response
-                if self._closed:
+                if closed:
                     return
                 await changed.wait()
         finally:

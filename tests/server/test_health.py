@@ -73,6 +73,18 @@ def test_stopping_ends_the_watches_instead_of_waiting_for_them():
     asyncio.run(story())
 
 
+def test_a_watch_whose_answer_is_on_its_way_when_the_server_stops_tells_of_that_too():
+    async def story() -> None:
+        stopping = health.Health(())
+        stopping.set_serving(True)
+        watch = stopping.handlers()["/grpc.health.v1.Health/Watch"].unary_stream(request(), None)
+        assert (await anext(watch)).status == Response.SERVING
+        stopping.close()
+        assert [answer.status async for answer in watch] == [Response.NOT_SERVING]
+
+    asyncio.run(story())
+
+
 def test_one_watch_too_many_is_refused(monkeypatch):
     monkeypatch.setattr(health, "WATCHERS_MAX", 1)
 

@@ -152,10 +152,12 @@ def test_a_data_directory_that_is_none(tmp_path: Path, there: str) -> None:
 
 
 def test_a_directory_that_another_process_holds(tmp_path: Path) -> None:
+    """That process is stopped meanwhile, so that whatever changes is the intruder's doing."""
     with running(tmp_path / "cluster", nodes=1) as cluster:
         process = cluster.process(1)
         assert process is not None
-        before = settled_picture(cluster.node_dir(1))
+        cluster.pause(1)
+        before = picture(cluster.node_dir(1))
         base = free_base_port(nodes=1)
         command = cluster._state().nodes[1].command
         peers = command[command.index("--peers") + 1]
@@ -166,21 +168,10 @@ def test_a_directory_that_another_process_holds(tmp_path: Path) -> None:
         )
 
         assert f"is in use by process {process.pid}" in line
-        assert settled_picture(cluster.node_dir(1)) == before
+        assert picture(cluster.node_dir(1)) == before
+        cluster.resume(1)
         with Client(cluster.endpoint(1), timeout=WAIT_S) as client:
             client.put("key", "the first process goes on")
-
-
-def settled_picture(directory: Path) -> dict[str, tuple[int, str]]:
-    """As soon as a running, idle node writes nothing any more."""
-    seen = [picture(directory)]
-
-    def unchanged() -> bool:
-        seen.append(picture(directory))
-        return seen[-1] == seen[-2]
-
-    assert wait_until(unchanged, timeout_s=WAIT_S)
-    return seen[-1]
 
 
 def test_a_flipped_bit_in_the_log(formed: Formed, copies: Formed) -> None:

@@ -1,11 +1,14 @@
 """How tests wait: for a condition, for as long as a busy machine may need, and never for a time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from kvstore.server.processes import wait_until
 
-__all__ = ["WAIT_S", "until", "until_blocking"]
+__all__ = ["WAIT_S", "underway", "until", "until_blocking"]
+
+T = TypeVar("T")
 
 WAIT_S = 60.0
 _POLL_S = 0.005
@@ -16,6 +19,19 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(WAIT_S):
         while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
             await asyncio.sleep(_POLL_S)
+
+
+async def underway(call: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """A task for ``call``, once it has got as far as it gets without waiting for anything."""
+    begun = asyncio.Event()
+
+    async def run() -> T:
+        begun.set()
+        return await call
+
+    task = asyncio.create_task(run())
+    await begun.wait()
+    return task
 
 
 def until_blocking(condition: Callable[[], bool]) -> None:

@@ -45,7 +45,9 @@ class Dictionary:
         refused = self.calls.total() > self._refuse_after
         self.at_once += 1
         self.at_once_most = max(self.at_once_most, self.at_once)
-        await asyncio.sleep(0)
+        answered = asyncio.Event()
+        asyncio.get_running_loop().call_soon(answered.set)  # with the next turn, as a quick server does
+        await answered.wait()
         self.at_once -= 1
         if refused or self.refuse_next:
             self.refuse_next -= not refused

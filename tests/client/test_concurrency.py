@@ -11,6 +11,7 @@ from kvclient import AsyncClient, Client, ClientClosed, KvError, UnknownOutcome
 
 from tests.client.servers import WAIT_S, Hang, scripted, unused_endpoint
 from tests.client.session.stream_servers import silence, stream_server
+from tests.waiting import until
 
 
 def test_threads_share_a_client(server, closing):
@@ -166,8 +167,7 @@ def test_closing_the_asyncio_client_ends_its_calls(server, loop):
         client = AsyncClient(server.endpoint, timeout=WAIT_S * 10)
         get, put, status = map(asyncio.create_task, (client.get("a"), client.put("a", "1"), client.status()))
         await status
-        while server.replica.waiting < 2:  # noqa: ASYNC110  # the event is for the first that waits
-            await asyncio.sleep(0)
+        await until(lambda: server.replica.waiting == 2)
         await client.close()
         outcomes = await asyncio.gather(get, put, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [ClientClosed, UnknownOutcome]

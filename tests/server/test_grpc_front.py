@@ -22,6 +22,7 @@ from kvstore.mvcc.validate import REQUEST_BYTES_MAX
 from kvstore.server.grpc_front import MESSAGE_BYTES_MAX, GrpcFront
 from tests.mvcc.helpers import delete, get, put, txn
 from tests.server.fronts import Fronted, fronted, refusal
+from tests.waiting import underway
 
 HEADER = ResponseHeader(cluster_id=0xC1, member_id=1, raft_term=7, revision=2)
 
@@ -373,8 +374,7 @@ def test_while_it_stops_new_requests_are_told_that_nothing_was_done_with_them():
             served.replica.go.clear()
             asking = asyncio.ensure_future(_answer(served, b"last"))
             await served.replica.someone_waits.wait()
-            stopping = asyncio.ensure_future(served.front.stop(grace_s=30))
-            await asyncio.sleep(0)
+            stopping = await underway(served.front.stop(grace_s=30))
             late = await refusal(_answer(served, b"too late"))
             assert late == (grpc.StatusCode.UNAVAILABLE, "etcdserver: not proposed: this node is stopping")
             served.replica.go.set()

@@ -43,7 +43,7 @@ def test_messages_arrive_once_each_and_in_order(lane: Lane) -> None:
             for number in range(100, 300):
                 told.send(number)
                 if number % 10 == 0:
-                    await asyncio.sleep(0)
+                    await until(lambda: not told.link.stats().queued_messages)
             await until(lambda: len(heard.messages) == 300)
 
             assert heard.messages == [(PEER, numbered(number)) for number in range(300)]

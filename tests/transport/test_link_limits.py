@@ -137,7 +137,8 @@ def test_a_peer_that_reads_slowly_costs_a_bounded_amount_of_memory() -> None:
             await until(lambda: told.link.up)
             for number in range(200):
                 told.link.send(encode(forward(number.to_bytes(4, "big") * 25_000)))
-                await asyncio.sleep(0)
+                if number == 0:
+                    await until(lambda: not told.link.stats().queued_messages)  # it is under way, and unread
                 assert told.link.stats().queued_bytes <= 1_000_000
             stats = told.link.stats()
             assert stats.dropped_messages > 100

@@ -30,6 +30,7 @@ from kvproto.session_pb2 import ServerBatch
 
 from tests.client.servers import WAIT_S, served, unused_endpoint
 from tests.client.session.stream_servers import Reset, Store, serve, silence, stream_server, wait_for
+from tests.waiting import underway
 
 
 def leader_at(endpoint: str) -> ServerBatch:
@@ -339,9 +340,8 @@ def test_a_cancelled_call_ends_alone(loop):
             while not server.batches:
                 server.changed.clear()
                 await server.changed.wait()
-            waits = asyncio.create_task(client.put("waits", ""))
-            other = asyncio.create_task(client.put("other", ""))
-            await asyncio.sleep(0)
+            waits = await underway(client.put("waits", ""))
+            other = await underway(client.put("other", ""))
             sent.cancel()
             waits.cancel()
             server.pushes.put_nowait(ServerBatch(put_sequences=[1], put_revisions=[2]))  # makes room
@@ -385,8 +385,7 @@ def test_closing_the_asyncio_client_ends_its_calls(loop):
         while not server.batches:
             server.changed.clear()
             await server.changed.wait()
-        waits = asyncio.create_task(client.get("b"))
-        await asyncio.sleep(0)
+        waits = await underway(client.get("b"))
         await client.close()
         outcomes = await asyncio.gather(get, put, waits, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [ClientClosed, UnknownOutcome, ClientClosed]

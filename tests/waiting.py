@@ -11,14 +11,29 @@ __all__ = ["WAIT_S", "underway", "until", "until_blocking"]
 T = TypeVar("T")
 
 WAIT_S = 60.0
-_POLL_S = 0.005
+_LOOK_EVERY_S = 0.005
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Lets the loop work until ``condition`` holds. Raises TimeoutError."""
+    """Lets the loop work until ``condition`` holds; what it raises is raised. Raises TimeoutError."""
+    loop = asyncio.get_running_loop()
+    came_true = loop.create_future()
+
+    def look() -> None:
+        """Again and again: what is waited for has no event of its own."""
+        if came_true.done():
+            return  # time is up
+        try:
+            if condition():
+                came_true.set_result(None)
+            else:
+                loop.call_later(_LOOK_EVERY_S, look)
+        except Exception as error:
+            came_true.set_exception(error)
+
+    look()
     async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
-            await asyncio.sleep(_POLL_S)
+        await came_true
 
 
 async def underway(call: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
